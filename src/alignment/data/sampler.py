@@ -1,0 +1,112 @@
+"""Which pairs make up optimiser step k, and who computes which of them.
+
+The pairs of a step depend on the seed and the global batch alone. How they are dealt out to ranks and
+micro-steps is a *plan*; every plan of the same step trains on the same pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from accelerate.data_loader import SeedableRandomSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Plan = Callable[[Sequence[int], int], list[list[list[int]]]]
+"""`plan(rows, world_size)` deals the rows of one step out as `[micro_step][rank] -> rows`."""
+
+PairRef = tuple[int, float]
+"""A row of the data set and its weight: 1, or 0 for a filler."""
+
+
+def even_plan(micro_batch_size: int) -> Plan:
+    """Consecutive chunks of `micro_batch_size` rows, dealt to the ranks in turn, as accelerate deals them."""
+
+    def plan(rows: Sequence[int], world_size: int) -> list[list[list[int]]]:
+        chunks = [list(rows[i : i + micro_batch_size]) for i in range(0, len(rows), micro_batch_size)]
+        micro_steps = math.ceil(len(chunks) / world_size)
+        chunks += [[] for _ in range(micro_steps * world_size - len(chunks))]
+        return [chunks[i : i + world_size] for i in range(0, len(chunks), world_size)]
+
+    return plan
+
+
+class StepSampler(Sampler[list[PairRef]]):
+    """Batch sampler: yields this rank's micro-batches, optimiser step after optimiser step.
+
+    With `shuffle`, an epoch's order is the one a plain `transformers.Trainer` of the same seed visits.
+    A rank that a plan leaves without rows (only the last step of an epoch can) gets one row of the step
+    with weight 0, because collective operations need every rank to take part.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_rows: int,
+        global_batch_size: int,
+        plan: Plan,
+        world_size: int = 1,
+        rank: int = 0,
+        seed: int = 42,
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        self.num_rows = num_rows
+        self.global_batch_size = global_batch_size
+        self.plan = plan
+        self.world_size = world_size
+        self.rank = rank
+        self.drop_last = drop_last
+        self._order: Any = range(num_rows)
+        if shuffle:
+            self._order = SeedableRandomSampler(range(num_rows), generator=torch.Generator(), data_seed=seed)
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def steps(self) -> Iterator[list[int]]:
+        """The rows of each optimiser step of the epoch, whatever the world size."""
+        if isinstance(self._order, SeedableRandomSampler):
+            self._order.set_epoch(self._epoch)
+        order = list(self._order)
+        for start in range(0, self.num_rows, self.global_batch_size):
+            rows = order[start : start + self.global_batch_size]
+            if len(rows) == self.global_batch_size or not self.drop_last:
+                yield rows
+
+    def __iter__(self) -> Iterator[list[PairRef]]:
+        for rows in self.steps():
+            for ranks in self.plan(rows, self.world_size):
+                mine = ranks[self.rank]
+                yield [(row, 1.0) for row in mine] if mine else [(rows[0], 0.0)]
+
+    def __len__(self) -> int:
+        full_steps, rest = divmod(self.num_rows, self.global_batch_size)
+        micro_steps = full_steps * len(self.plan(range(self.global_batch_size), self.world_size)) if full_steps else 0
+        if rest and not self.drop_last:
+            micro_steps += len(self.plan(range(rest), self.world_size))
+        return micro_steps
+
+
+class PairDataset(Dataset):
+    """Tokenised pairs addressed by `PairRef`, so that a filler's weight travels with its row."""
+
+    def __init__(self, pairs: Any) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, ref: PairRef) -> dict[str, Any]:
+        row, weight = ref
+        return {**self.pairs[row], "index": row, "weight": weight}
+
+
+class StepDataLoader(DataLoader):
+    """A DataLoader that hands the epoch on to its batch sampler."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batch_sampler.set_epoch(epoch)

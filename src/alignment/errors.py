@@ -1,0 +1,76 @@
+"""What a user did, told so that the user can mend it.
+
+Everything raised from here is a fault of the recipe, the data or the environment. Entry points print it
+on stderr without a traceback and exit with `EXIT_USER` (see `alignment.cli`); any other exception is ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EXIT_USER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One thing that is wrong: where, what was found, what holds, how to mend it."""
+
+    key: str
+    """Dotted recipe key (`dataset_mixture.datasets[0].weight`), row (`row 17 of train`) or resource."""
+    rule: str
+    """What must hold, as a sentence part: "must be below max_length 2048"."""
+    value: object = None
+    """What was found; `None` when there is nothing to show."""
+    remedy: str = ""
+    """What to do about it, as a sentence part: "lower it, or raise max_length"."""
+
+    def __str__(self) -> str:
+        found = "" if self.value is None else f" {_shown(self.value)}"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.key}{found} {self.rule}{remedy}."
+
+
+class UserError(Exception):
+    """Base of every error that is not ours. Carries the faults, all at once."""
+
+    title = "The run cannot start"
+
+    def __init__(self, faults: Fault | Sequence[Fault], *, where: str = "") -> None:
+        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        self.where = where
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = f" ({self.where})" if self.where else ""
+        return "\n".join([f"{self.title}{where}:", *(f"  - {fault}" for fault in self.faults)])
+
+
+class RecipeError(UserError):
+    """A recipe, or a command-line override of it, that breaks a rule."""
+
+    title = "The recipe is not valid"
+
+
+class DataError(UserError):
+    """Rows that cannot be trained on, or data that cannot be found or read."""
+
+    title = "The data cannot be used"
+
+
+class SetupError(UserError):
+    """The machine, the account or the network does not offer what the command needs."""
+
+    title = "The command cannot run here"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy such as `did you mean gamma_beta_ratio?`, or an empty string when nothing is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _shown(value: object, limit: int = 120) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,129 @@
+"""The methods, as data. Adding one takes a row here, a loss, a recipe and a test (CONTRIBUTING.md)."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from transformers import TrainingArguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    title: str
+    authors: str
+    year: int
+    arxiv: str
+
+    @property
+    def url(self) -> str:
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+    def bibtex(self, key: str) -> str:
+        return (
+            f"@article{{{key},\n  title = {{{self.title}}},\n  author = {{{self.authors}}},\n"
+            f"  journal = {{arXiv preprint arXiv:{self.arxiv}}},\n  year = {{{self.year}}}\n}}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to align a model. Classes are named, not imported, so that a method costs nothing until it runs."""
+
+    name: str
+    title: str
+    data: Literal["preference", "conversation"]
+    """What a row is: a preference pair, or one conversation."""
+    config: str
+    """`module:Class` of its `TrainingArguments`."""
+    trainer: str
+    """`module:Class` of its `transformers.Trainer`."""
+    rows: str | None
+    """`module:function` from checked rows to what the trainer takes; `None` when it takes them as they are."""
+    paper: Paper
+    formula: str
+    """The objective as LaTeX, for the model card."""
+
+    def config_class(self) -> type[TrainingArguments]:
+        return _load(self.config)
+
+    def trainer_class(self) -> Any:
+        return _load(self.trainer)
+
+    def trainer_rows(self, dataset: Any) -> Any:
+        """`dataset` in the columns that the trainer takes."""
+        return _load(self.rows)(dataset) if self.rows else dataset
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+METHODS: dict[str, Method] = {
+    "sft": Method(
+        name="sft",
+        title="Supervised fine-tuning",
+        data="conversation",
+        config="trl:SFTConfig",
+        trainer="trl:SFTTrainer",
+        rows="alignment.data:to_trl_conversation",
+        paper=Paper(
+            title="Training language models to follow instructions with human feedback",
+            authors="Ouyang, Long and Wu, Jeff and Jiang, Xu and others",
+            year=2022,
+            arxiv="2203.02155",
+        ),
+        formula=r"\mathcal{L} = -\frac{1}{|y|} \sum_t \log \pi_\theta(y_t \mid x, y_{<t})",
+    ),
+    "dpo": Method(
+        name="dpo",
+        title="Direct Preference Optimization",
+        data="preference",
+        config="trl:DPOConfig",
+        trainer="trl:DPOTrainer",
+        rows="alignment.data:to_trl_preference",
+        paper=Paper(
+            title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
+            authors="Rafailov, Rafael and Sharma, Archit and Mitchell, Eric and Ermon, Stefano and "
+            "Manning, Christopher D. and Finn, Chelsea",
+            year=2023,
+            arxiv="2305.18290",
+        ),
+        formula=r"\mathcal{L} = -\log \sigma\left(\beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_\mathrm{ref}(y_w \mid x)}"
+        r" - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_\mathrm{ref}(y_l \mid x)}\right)",
+    ),
+    "simpo": Method(
+        name="simpo",
+        title="Simple Preference Optimization",
+        data="preference",
+        config="alignment.trainers.config:SimPOConfig",
+        trainer="alignment.trainers.simpo:SimPOTrainer",
+        rows=None,
+        paper=Paper(
+            title="SimPO: Simple Preference Optimization with a Reference-Free Reward",
+            authors="Meng, Yu and Xia, Mengzhou and Chen, Danqi",
+            year=2024,
+            arxiv="2405.14734",
+        ),
+        formula=r"\mathcal{L} = -\log \sigma\left(\frac{\beta}{|y_w|} \log \pi_\theta(y_w \mid x)"
+        r" - \frac{\beta}{|y_l|} \log \pi_\theta(y_l \mid x) - \gamma\right)",
+    ),
+    "orpo": Method(
+        name="orpo",
+        title="Odds Ratio Preference Optimization",
+        data="preference",
+        config="alignment.trainers.config:ORPOConfig",
+        trainer="alignment.trainers.orpo:ORPOTrainer",
+        rows=None,
+        paper=Paper(
+            title="ORPO: Monolithic Preference Optimization without Reference Model",
+            authors="Hong, Jiwoo and Lee, Noah and Thorne, James",
+            year=2024,
+            arxiv="2403.07691",
+        ),
+        formula=r"\mathcal{L} = -\frac{1}{|y_w|} \log \pi_\theta(y_w \mid x)"
+        r" - \beta \log \sigma\left(\log \frac{\mathrm{odds}_\theta(y_w \mid x)}{\mathrm{odds}_\theta(y_l \mid x)}\right)",
+    ),
+}

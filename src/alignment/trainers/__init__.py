@@ -1,0 +1,1 @@
+"""The trainers of this project; SFT and DPO are TRL's."""

@@ -1,0 +1,72 @@
+"""Settings of the reference-free methods. Names follow TRL and the SimPO authors' recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers import TrainingArguments
+
+
+@dataclass(kw_only=True)
+class ReferenceFreeConfig(TrainingArguments):
+    """What every reference-free preference method shares.
+
+    A pair's reward is the mean log-probability per completion token, so lengths and truncation are part
+    of the objective.
+    """
+
+    beta: float = field(default=0.1, metadata={"help": "Reward scale, > 0."})
+    max_length: int = field(default=2048, metadata={"help": "Tokens of prompt + completion, at most."})
+    max_prompt_length: int = field(default=1800, metadata={"help": "Tokens of a prompt that must be cut."})
+    truncation_mode: Literal["keep_end", "keep_start"] = field(
+        default="keep_end", metadata={"help": "Which end of a too long prompt stays."}
+    )
+    truncation: Literal["reference", "completion_aware"] = field(
+        default="reference",
+        metadata={
+            "help": "`reference` cuts both completions of a too long pair, as the released models were trained; "
+            "`completion_aware` cuts only what is too long."
+        },
+    )
+    generation_prompt: Literal["completion", "prompt"] = field(
+        default="completion",
+        metadata={"help": "Where the assistant header counts: in the completion (reference) or the prompt (TRL)."},
+    )
+    packing: bool = field(
+        default=True,
+        metadata={"help": "Pack pairs into one row with the prompt shared; equal losses, several times faster."},
+    )
+    tokens_per_device: int | None = field(
+        default=None,
+        metadata={"help": "Tokens a packed micro-batch may hold; derived from the device's memory when absent."},
+    )
+    disable_dropout: bool = field(default=True, metadata={"help": "Set the model's dropout to 0."})
+    dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Rows are chosen by column name in the collator; the Trainer's pruning by forward signature would drop them.
+        self.remove_unused_columns = False
+
+
+@dataclass(kw_only=True)
+class SimPOConfig(ReferenceFreeConfig):
+    """SimPO (Meng, Xia, Chen 2024, arXiv 2405.14734)."""
+
+    beta: float = field(default=2.0, metadata={"help": "Reward scale, > 0."})
+    gamma_beta_ratio: float = field(
+        default=0.25, metadata={"help": "Target margin gamma as a fraction of beta: gamma = gamma_beta_ratio * beta."}
+    )
+    loss_type: Literal["sigmoid", "hinge"] = field(default="sigmoid", metadata={"help": "Shape of the loss."})
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "Probability that a label is flipped, 0 <= label_smoothing < 0.5."}
+    )
+    sft_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the cross-entropy over chosen tokens added to the loss."}
+    )
+
+
+@dataclass(kw_only=True)
+class ORPOConfig(ReferenceFreeConfig):
+    """ORPO (Hong, Lee, Thorne 2024, arXiv 2403.07691); `beta` is the paper's lambda."""

@@ -1,0 +1,211 @@
+"""The base of SimPO and ORPO: a `transformers.Trainer` whose loss needs no reference model.
+
+A method adds its loss over mean log-probabilities (`pair_losses`) and the weight of the supervised term
+(`sft_weight`). Tokenisation, the pairs of each step, exact averaging over pairs whatever the
+micro-batches and ranks, metrics and evaluation live here once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from peft import PeftConfig
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
+
+from ..data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
+from ..metrics import MeanMeter, preference_terms
+from ..modeling.peft import wrap_with_peft
+from .config import ReferenceFreeConfig
+from .layouts import Layout, layout_for
+
+
+class ReferenceFreeTrainer(Trainer):
+    """Trains on preference pairs `{chosen, rejected}` or on their tokens `{prompt_ids, chosen_ids, rejected_ids}`.
+
+    Args:
+        model: the policy.
+        args: `SimPOConfig` or `ORPOConfig`.
+        train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `tokenize_pairs`).
+        processing_class: the tokenizer, chat template included.
+        peft_config: adapters to train instead of all weights.
+        callbacks: as in `transformers.Trainer`.
+    """
+
+    _tag_names: ClassVar[list[str]] = ["preference-optimization"]
+    # The loss is already the mean over the pairs of the whole optimiser step.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: ReferenceFreeConfig,
+        *,
+        train_dataset: Any | None = None,
+        eval_dataset: Any | None = None,
+        processing_class: PreTrainedTokenizerBase,
+        peft_config: PeftConfig | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+    ) -> None:
+        args = copy.copy(args)
+        if args.disable_dropout:
+            disable_dropout(model)
+        if peft_config is not None:
+            model = wrap_with_peft(model, peft_config, args)
+        train_dataset, eval_dataset = (
+            self._tokenized(split, args, processing_class) for split in (train_dataset, eval_dataset)
+        )
+        self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
+        self._meters = {"train": MeanMeter(), "eval": MeanMeter()}
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=self.layout.collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            callbacks=callbacks,
+        )
+        # Releases that do not know `loss_is_scaled_for_ga` divide by the accumulation unless this is set.
+        self.model_accepts_loss_kwargs = True
+
+    # -- what a method adds
+
+    def pair_losses(self, chosen_logps: Tensor, rejected_logps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`(losses, chosen_rewards, rejected_rewards)`, each `[B]`, from mean log-probabilities `[B]`."""
+        raise NotImplementedError
+
+    @property
+    def sft_weight(self) -> float:
+        """Weight of the cross-entropy over the step's chosen tokens."""
+        raise NotImplementedError
+
+    # -- the pairs of a step
+
+    def get_train_dataloader(self) -> StepDataLoader:
+        args = self.args
+        sampler = StepSampler(
+            num_rows=len(self.train_dataset),
+            global_batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            plan=self.layout.train_plan or even_plan(args.train_batch_size),
+            world_size=args.world_size,
+            rank=args.process_index,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            drop_last=args.dataloader_drop_last,
+        )
+        return self._loader(self.train_dataset, sampler)
+
+    def get_eval_dataloader(self, eval_dataset: Any | None = None) -> StepDataLoader:
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str):
+            dataset = self.eval_dataset[dataset]
+        sampler = StepSampler(
+            num_rows=len(dataset),
+            global_batch_size=self.args.eval_batch_size * self.args.world_size,
+            plan=even_plan(self.args.eval_batch_size),
+            world_size=self.args.world_size,
+            rank=self.args.process_index,
+            shuffle=False,
+        )
+        return self._loader(dataset, sampler)
+
+    def _loader(self, dataset: Any, sampler: StepSampler) -> StepDataLoader:
+        # Not handed to accelerate: the sampler already knows this rank's share.
+        return StepDataLoader(
+            PairDataset(dataset),
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+
+    # -- the loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
+        """`[pairs, chosen tokens]` of the whole optimiser step: all its micro-batches on all ranks."""
+        counts = torch.zeros(2, dtype=torch.float64)
+        for batch in batch_samples:
+            weight, rows = batch["weight"].double(), batch["target_rows"]
+            tokens = torch.bincount(rows, minlength=2 * len(weight))[: len(weight)]
+            counts += torch.stack([weight.sum(), (weight * tokens).sum()]).cpu()
+        return self.accelerator.reduce(counts.to(device, torch.float32), reduction="sum")
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """This micro-batch's share of the step's mean loss, times the ranks it will be averaged over."""
+        if num_items_in_batch is None:
+            num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
+        step_pairs, step_tokens = num_items_in_batch
+        logps = self.layout.logps(model, inputs)
+        weight = inputs["weight"].to(logps.sums.dtype)
+        chosen_sums = logps.sums.chunk(2)[0]
+        losses, chosen_rewards, rejected_rewards = self.pair_losses(*logps.means.chunk(2))
+        loss = (losses * weight).sum() / step_pairs
+        if self.sft_weight:
+            loss = loss - self.sft_weight * (chosen_sums * weight).sum() / step_tokens
+        terms = preference_terms(logps, chosen_rewards, rejected_rewards, losses, weight)
+        self._meters["train" if model.training else "eval"].add(terms)
+        loss = loss * self.accelerator.num_processes
+        return (loss, {"rewards": chosen_rewards - rejected_rewards}) if return_outputs else loss
+
+    # -- logging and evaluation
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = {**logs, **self._means("train")}
+        super().log(logs, start_time)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Mapping[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[None, None, None]:
+        """Feeds the evaluation meter; the loop's own containers would average batches, not pairs."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            self.compute_loss(model, self._prepare_inputs(inputs))
+        return None, None, None
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        means = self._means("eval")
+        means["loss"] = means["preference_loss"] + self.sft_weight * means["sft_loss"]
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
+        return output
+
+    def _means(self, mode: str) -> dict[str, float]:
+        return self._meters[mode].pop(self.accelerator)
+
+    @staticmethod
+    def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
+        if dataset is None or "prompt_ids" in dataset.column_names:
+            return dataset
+        from ..data import tokenize_pairs
+
+        return tokenize_pairs(
+            dataset,
+            tokenizer,
+            max_length=args.max_length,
+            max_prompt_length=args.max_prompt_length,
+            truncation_mode=args.truncation_mode,
+            truncation=args.truncation,
+            generation_prompt=args.generation_prompt,
+            num_proc=args.dataset_num_proc,
+        )
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout probability of `model` to 0, attention's included."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
