@@ -1,0 +1,119 @@
+"""What a recipe can state about model and data. Names follow TRL and upstream's alignment-handbook.
+
+Training keys are the fields of the method's own config class (`alignment.methods`), so they are not repeated here.
+Light imports only: this module is read by everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelArguments:
+    """Which weights are trained, and how they are held."""
+
+    model_name_or_path: str
+    """Hub id, local folder, or `embedded:<name>`."""
+    model_revision: str = "main"
+    """Branch, tag or commit on the Hub."""
+    tokenizer_name_or_path: str | None = None
+    """Where the tokenizer comes from when it is not the model's own."""
+    trust_remote_code: bool = False
+    """Run the code that comes with the model; for repositories you trust."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Precision the weights are loaded and kept in. `null` means float32, as in the released recipes: at learning
+    rates near 1e-6 an update is far below one bf16 step, so master weights must be fp32 (bf16 is for arithmetic)."""
+    attn_implementation: str | None = None
+    """`eager`, `sdpa`, `flash_attention_2`, ...; the model's default when absent."""
+
+    use_peft: bool = False
+    """Train LoRA adapters only."""
+    lora_r: int = 16
+    """Rank of the adapters."""
+    lora_alpha: int = 32
+    """Adapter scale; the update is multiplied by lora_alpha / lora_r."""
+    lora_dropout: float = 0.05
+    """Dropout on the adapter's input."""
+    lora_target_modules: tuple[str, ...] | str | None = None
+    """Module names, or `all-linear`; peft's choice for the architecture when absent."""
+    lora_target_parameters: tuple[str, ...] | None = None
+    """Parameter names, for weights that are no modules (experts)."""
+    lora_modules_to_save: tuple[str, ...] | None = None
+    """Modules trained in full and saved beside the adapters."""
+    lora_task_type: Literal["CAUSAL_LM"] = "CAUSAL_LM"
+    """peft's task type."""
+    use_rslora: bool = False
+    """Scale by lora_alpha / sqrt(lora_r)."""
+    use_dora: bool = False
+    """Weight-decomposed adapters."""
+
+    load_in_8bit: bool = False
+    """Hold frozen weights in int8 (bitsandbytes)."""
+    load_in_4bit: bool = False
+    """Hold frozen weights in 4 bits (bitsandbytes): QLoRA."""
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
+    """4-bit data type."""
+    use_bnb_nested_quant: bool = False
+    """Quantise the quantisation constants too."""
+    bnb_4bit_quant_storage: str | None = None
+    """dtype that the packed 4-bit weights are stored in; bfloat16 lets FSDP and ZeRO-3 shard them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """One entry of `dataset_mixture.datasets`."""
+
+    id: str
+    """Hub id, or a local JSON/JSONL/Parquet file or folder."""
+    config: str | None = None
+    """Configuration (subset) of the data set."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    split: str = "train"
+    """Split to take."""
+    columns: tuple[str, ...] | None = None
+    """Columns to keep; all when absent."""
+    weight: float = 1.0
+    """Share of the rows to keep, above 0 and at most 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetMixture:
+    """Several sources concatenated and shuffled."""
+
+    datasets: tuple[DatasetSource, ...]
+    """The sources, at least one."""
+    seed: int = 0
+    """Seed of the subsets, the shuffle and the test split."""
+    test_split_size: int | float | None = None
+    """Rows (>= 1) or share of the rows (< 1) held out as test split; none when absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataArguments:
+    """Which rows are trained on, and how they become text. Exactly one of dataset_name and dataset_mixture is set."""
+
+    dataset_name: str | None = None
+    """Hub id, or a local JSON/JSONL/Parquet file or folder."""
+    dataset_config: str | None = None
+    """Configuration (subset) of the data set."""
+    dataset_revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    dataset_train_split: str = "train"
+    """Split that is trained on."""
+    dataset_test_split: str | None = None
+    """Split that is evaluated on. When absent it is `test` if eval_strategy asks for evaluation, else none."""
+    dataset_mixture: DatasetMixture | None = None
+    """Several data sets instead of one."""
+    chat_template: str | None = None
+    """Inline Jinja, a file, or the name of a shipped template (`gemma2`); the tokenizer's own when absent."""
+    on_bad_row: Literal["error", "drop"] = "error"
+    """What to do with rows that cannot be trained on."""
+    dataset_num_proc: int | None = None
+    """Processes that check and tokenise."""
+    max_train_samples: int | None = None
+    """Train on the first rows only, for a trial."""
+    max_eval_samples: int | None = None
+    """Evaluate on the first rows only."""
