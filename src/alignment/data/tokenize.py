@@ -1,0 +1,197 @@
+"""A preference row to token ids, by the reference's rules (arXiv 2405.14734, as its authors ran it).
+
+One pair becomes three lists of ids, `prompt_ids`, `chosen_ids`, `rejected_ids`; a sequence that the model sees is
+`prompt_ids + chosen_ids` or `prompt_ids + rejected_ids`, and the completion's ids are the ones that are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from alignment.data.chat import GenerationPrompt, PairText, render_pair
+from alignment.data.pairs import RowFault, read_pair
+from alignment.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Truncation = Literal["reference", "completion_aware"]
+TruncationMode = Literal["keep_end", "keep_start"]
+
+ALGORITHM = 1
+"""Raised whenever the ids of some row change, so that cached ids of older versions are not used."""
+
+
+class TokenizedPair(NamedTuple):
+    """The ids of one pair, and what truncation took from it."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    cut_prompt: int = 0
+    """Tokens that the prompt lost."""
+    cut_chosen: int = 0
+    """Tokens that the chosen completion lost, its end-of-sequence token included."""
+    cut_rejected: int = 0
+
+    def as_row(self) -> dict[str, list[int]]:
+        return {"prompt_ids": self.prompt_ids, "chosen_ids": self.chosen_ids, "rejected_ids": self.rejected_ids}
+
+
+def tokenize_preference(
+    row: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    max_prompt_length: int,
+    truncation_mode: TruncationMode = "keep_end",
+    truncation: Truncation = "reference",
+    generation_prompt: GenerationPrompt = "completion",
+) -> dict[str, list[int]]:
+    """`{"prompt_ids", "chosen_ids", "rejected_ids"}` of one row; see `tokenize_pair` for the rules.
+
+    Raises:
+        DataError: the row is no preference pair, or the template cannot render it.
+    """
+    return tokenize_pair(
+        row,
+        tokenizer,
+        max_length=max_length,
+        max_prompt_length=max_prompt_length,
+        truncation_mode=truncation_mode,
+        truncation=truncation,
+        generation_prompt=generation_prompt,
+    ).as_row()
+
+
+def tokenize_pair(
+    row: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    max_prompt_length: int,
+    truncation_mode: TruncationMode = "keep_end",
+    truncation: Truncation = "reference",
+    generation_prompt: GenerationPrompt = "completion",
+) -> TokenizedPair:
+    """Render, tokenise, add BOS and EOS, truncate: in this order, as the order decides what survives.
+
+    Args:
+        row: `chosen` and `rejected` (message lists or strings), optionally `prompt`; see `read_pair`.
+        max_length: most tokens of prompt and completion together.
+        max_prompt_length: tokens that a prompt may keep once the pair is too long; below `max_length`.
+        truncation_mode: a prompt that is cut keeps its end or its start.
+        truncation: `reference` (see `_truncate_as_reference`) or `completion_aware` (see `_truncate_aware`).
+        generation_prompt: whether the assistant's header counts as completion (the reference) or as prompt (TRL).
+
+    Raises:
+        DataError: the row is no preference pair, or the template cannot render it.
+    """
+    if not 0 < max_prompt_length < max_length:
+        # A completion may be cut to max_length - max_prompt_length tokens: zero of them have no mean log-probability.
+        raise ValueError(f"max_prompt_length {max_prompt_length} must be above 0 and below max_length {max_length}")
+    for name, value, allowed in (
+        ("truncation_mode", truncation_mode, TruncationMode),
+        ("truncation", truncation, Truncation),
+        ("generation_prompt", generation_prompt, GenerationPrompt),
+    ):
+        if value not in get_args(allowed):
+            raise ValueError(f"{name} {value!r} must be one of {', '.join(get_args(allowed))}")
+    try:
+        pair = read_pair(row)
+    except RowFault as fault:
+        raise DataError(Fault(key="row", rule=f"is no preference pair: {fault}")) from fault
+    text = render_pair(pair, tokenizer, generation_prompt=generation_prompt)
+    whole = _with_special_ids(_encode(text, tokenizer), tokenizer)
+    if truncation == "reference":
+        return _truncate_as_reference(whole, max_length, max_prompt_length, truncation_mode)
+    return _truncate_aware(whole, max_length, max_prompt_length, truncation_mode, tokenizer.bos_token_id)
+
+
+def _encode(text: PairText, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair:
+    """Token ids such that prompt + completion is exactly what the tokenizer makes of the whole conversation.
+
+    The end of the prompt can merge with the start of a completion. A side where that happens gives up its last
+    prompt token, as in the reference. The reference keeps one prompt for each side; here both share one, so when
+    only one side merged (or the two merged differently) the tokens in which the prompts differ move to the start of
+    the completions: each conversation keeps the reference's ids, and one token more is scored on a side. Gemma-2
+    cannot lead there, as its turns begin and end in special tokens.
+    """
+    prompt, chosen, rejected = tokenizer(
+        [text.prompt, text.prompt + text.chosen, text.prompt + text.rejected], add_special_tokens=False
+    )["input_ids"]
+    cuts = [_boundary(prompt, conversation) for conversation in (chosen, rejected)]
+    shared = _common_prefix(chosen[: cuts[0]], rejected[: cuts[1]])
+    return TokenizedPair(chosen[:shared], chosen[shared:], rejected[shared:])
+
+
+def _boundary(prompt: list[int], conversation: list[int]) -> int:
+    """How many leading tokens of the conversation are prompt."""
+    return len(prompt) if conversation[: len(prompt)] == prompt else len(prompt) - 1
+
+
+def _common_prefix(left: list[int], right: list[int]) -> int:
+    for position, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return position
+    return min(len(left), len(right))
+
+
+def _with_special_ids(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair:
+    """BOS in front of the prompt and EOS behind each completion, unless that very place holds it already."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if eos is None:
+        raise DataError(
+            Fault(key="tokenizer", rule="has no end-of-sequence token", remedy="set eos_token in its configuration")
+        )
+    prompt = ids.prompt_ids if bos is None or ids.prompt_ids[:1] == [bos] else [bos, *ids.prompt_ids]
+    chosen, rejected = (
+        completion if completion[-1:] == [eos] else [*completion, eos]
+        for completion in (ids.chosen_ids, ids.rejected_ids)
+    )
+    return TokenizedPair(prompt, chosen, rejected)
+
+
+def _truncate_as_reference(
+    ids: TokenizedPair, max_length: int, max_prompt_length: int, mode: TruncationMode
+) -> TokenizedPair:
+    """The reference's rule. The longer completion decides for both sides:
+
+    if prompt + longer > max_length, the prompt keeps `max_prompt_length` tokens (BOS goes too under `keep_end`);
+    if it still is, *each* completion keeps `max_length - max_prompt_length` tokens, however short the prompt is.
+    """
+    prompt, chosen, rejected = ids[:3]
+    longer = max(len(chosen), len(rejected))
+    if len(prompt) + longer > max_length:
+        prompt = prompt[:max_prompt_length] if mode == "keep_start" else prompt[-max_prompt_length:]
+    if len(prompt) + longer > max_length:
+        room = max_length - max_prompt_length
+        chosen, rejected = chosen[:room], rejected[:room]
+    return _with_losses(ids, prompt, chosen, rejected)
+
+
+def _truncate_aware(
+    ids: TokenizedPair, max_length: int, max_prompt_length: int, mode: TruncationMode, bos: int | None
+) -> TokenizedPair:
+    """Take only what must go:
+
+    the prompt is shortened just enough for the longer completion to fit, never below `max_prompt_length`, and keeps
+    its BOS whichever end is kept; then a completion that still does not fit is cut to the room left behind the
+    prompt, and the other stays whole. A cut completion carries no EOS: with it the model would be taught to
+    stop in mid-sentence. The loss is counted (`cut_chosen`, `cut_rejected`) and reported.
+    """
+    prompt, chosen, rejected = ids[:3]
+    longer = max(len(chosen), len(rejected))
+    keep = max(max_prompt_length, max_length - longer)
+    if len(prompt) > keep:
+        head = prompt[:1] if mode == "keep_end" and prompt[:1] == [bos] else []
+        tail = keep - len(head)
+        prompt = prompt[:keep] if mode == "keep_start" else [*head, *prompt[len(prompt) - tail :]]
+    room = max_length - len(prompt)
+    return _with_losses(ids, prompt, chosen[:room], rejected[:room])
+
+
+def _with_losses(ids: TokenizedPair, prompt: list[int], chosen: list[int], rejected: list[int]) -> TokenizedPair:
+    losses = (len(before) - len(after) for before, after in zip(ids, (prompt, chosen, rejected), strict=False))
+    return TokenizedPair(prompt, chosen, rejected, *losses)
