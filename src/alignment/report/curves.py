@@ -1,0 +1,189 @@
+"""`training_curves.png`: what happened in a run, at a glance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+CURVES_NAME = "training_curves.png"
+_MARKERS_UP_TO = 40
+_TRAIN, _CHOSEN, _REJECTED, _OTHER = "#1f4e79", "#2a7f4f", "#c0504d", "#8064a2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One metric of `log_history`; its `eval_` twin is drawn beside it, dashed."""
+
+    key: str
+    """Name in `log_history`."""
+    label: str
+    """Name in the legend."""
+    colour: str
+    """Colour of both lines."""
+    right: bool = False
+    """Drawn against a second axis on the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One picture of the figure. It is left out when none of its curves was logged."""
+
+    title: str
+    """What it shows, with the unit."""
+    curves: tuple[Curve, ...]
+    """What to draw."""
+    limits: tuple[float, float] | None = None
+    """Fixed range of the left axis."""
+
+
+PANELS: tuple[Panel, ...] = (
+    Panel(title="loss", curves=(Curve(key="loss", label="loss", colour=_TRAIN),)),
+    Panel(
+        title="rewards",
+        curves=(
+            Curve(key="rewards/chosen", label="chosen", colour=_CHOSEN),
+            Curve(key="rewards/rejected", label="rejected", colour=_REJECTED),
+        ),
+    ),
+    Panel(
+        title="reward margin, chosen minus rejected",
+        curves=(Curve(key="rewards/margins", label="margin", colour=_TRAIN),),
+    ),
+    Panel(
+        title="share of pairs ranked rightly",
+        curves=(Curve(key="rewards/accuracies", label="accuracy", colour=_TRAIN),),
+        limits=(-0.03, 1.03),
+    ),
+    Panel(
+        title="log-probability, as logged",
+        curves=(
+            Curve(key="logps/chosen", label="chosen", colour=_CHOSEN),
+            Curve(key="logps/rejected", label="rejected", colour=_REJECTED),
+        ),
+    ),
+    Panel(
+        title="share of tokens predicted rightly",
+        curves=(Curve(key="mean_token_accuracy", label="token accuracy", colour=_TRAIN),),
+        limits=(-0.03, 1.03),
+    ),
+    Panel(title="entropy, nats per token", curves=(Curve(key="entropy", label="entropy", colour=_TRAIN),)),
+    Panel(
+        title="gradient norm and learning rate",
+        curves=(
+            Curve(key="grad_norm", label="gradient norm", colour=_TRAIN),
+            Curve(key="learning_rate", label="learning rate", colour=_OTHER, right=True),
+        ),
+    ),
+)
+
+
+def plot_curves(log_history: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> bool:
+    """Draw every logged curve of a run into a PNG.
+
+    Args:
+        log_history: `trainer.state.log_history`; entries with a `step` and some metrics.
+        path: where the PNG goes.
+        title: shown above, such as `gemma2-simpo · SimPO · google/gemma-2-9b-it`.
+
+    Returns:
+        Whether anything was logged; without it no file is written.
+    """
+    panels = [panel for panel in PANELS if any(_logged(log_history, curve) for curve in panel.curves)]
+    if not panels:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(panels)) if len(panels) != 4 else 2
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(4.6 * columns, 3.1 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=12, fontweight="bold")
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw(axes, panel, log_history)
+    for unused in grid[len(panels) :]:
+        unused.set_axis_off()
+    figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
+    return True
+
+
+def series(log_history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one metric, in order; the last value wins where a step was logged twice."""
+    points = {
+        int(entry["step"]): float(entry[key]) for entry in log_history if "step" in entry and _number(entry.get(key))
+    }
+    steps = sorted(points)
+    return steps, [points[step] for step in steps]
+
+
+def _logged(log_history: Sequence[Mapping[str, Any]], curve: Curve) -> bool:
+    return any(series(log_history, key)[0] for key in (curve.key, f"eval_{curve.key}"))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _draw(axes: Axes, panel: Panel, log_history: Sequence[Mapping[str, Any]]) -> None:
+    lines: list[Line2D] = []
+    broken: set[int] = set()
+    for curve in panel.curves:
+        target = axes.twinx() if curve.right else axes
+        for key, label, is_eval in (
+            (curve.key, curve.label, False),
+            (f"eval_{curve.key}", f"{curve.label} (eval)", True),
+        ):
+            steps, values = series(log_history, key)
+            if not steps:
+                continue
+            few = len(steps) <= _MARKERS_UP_TO
+            lines += target.plot(
+                steps,
+                values,
+                "--" if is_eval else "-",
+                color=curve.colour,
+                label=label,
+                linewidth=1.4,
+                marker=("s" if is_eval else "o") if few else None,
+                markersize=5 if is_eval else 3,
+                markerfacecolor="none" if is_eval else curve.colour,
+            )
+            broken |= {step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)}
+        if curve.right:
+            _style_right(target, curve.colour)
+    for number, step in enumerate(sorted(broken)):
+        mark = axes.axvline(step, color="red", linewidth=1.0, alpha=0.6, label="not finite")
+        if number == 0:
+            lines.append(mark)
+    _style(axes, panel)
+    axes.legend(lines, [str(line.get_label()) for line in lines], fontsize=8, frameon=False, loc="best")
+
+
+def _style(axes: Axes, panel: Panel) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(panel.title, fontsize=10)
+    axes.set_xlabel("optimiser step", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(True, alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    if panel.limits is not None:
+        axes.set_ylim(*panel.limits)
+
+
+def _style_right(axes: Axes, colour: str) -> None:
+    axes.set_ylim(bottom=0.0)
+    axes.tick_params(labelsize=8, colors=colour)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    axes.yaxis.get_offset_text().set_fontsize(8)
+    axes.spines[["top", "left"]].set_visible(False)

@@ -1,0 +1,192 @@
+"""`run_manifest.json`: everything that is needed to say what a run was, and to run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.report.machine import git_facts, hardware_facts, version_facts
+from alignment.report.origin import model_origin
+from alignment.report.portable import portable, portable_argument
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+
+    from alignment.recipe import Recipe
+
+MANIFEST_NAME = "run_manifest.json"
+SCHEMA = 1
+"""Raised when a key changes its meaning."""
+
+
+def build_manifest(
+    recipe: Recipe,
+    *,
+    trainer: Trainer,
+    splits: Any,
+    model_facts: Mapping[str, Any] | None = None,
+    timing: Mapping[str, Any] | None = None,
+    attention_backend: str | None = None,
+    resumed_from: str | None = None,
+    batch: Mapping[str, Any] | None = None,
+    tracking: Mapping[str, Any] | None = None,
+    command: Sequence[str] | None = None,
+    root: Path | None = None,
+) -> dict[str, Any]:
+    """All facts of a run as plain JSON types.
+
+    Call it on every rank or on the first one only: it communicates with nobody.
+
+    Args:
+        recipe: as loaded; `recipe.resolved` is recorded.
+        trainer: a `transformers.Trainer`, asked for its arguments, model and accelerator only.
+        splits: what `alignment.data.load_dataset_splits` returned.
+        model_facts: added to (and winning over) what `describe_model` says; for example `{"revision": ...}`.
+        timing: seconds and rates, such as `{"started": "2026-01-31T12:00:00Z", "train_seconds": 61.0,
+            "wall_seconds": 75.2, "tokens_per_second": 5210.0}`.
+        attention_backend: the attention implementation that ran.
+        resumed_from: name of the checkpoint the run went on from.
+        batch: added to `batch_facts`, for example what packing planned.
+        tracking: links to experiment trackers, such as `{"wandb": "https://..."}`.
+        command: the command line; this process's own when left out.
+        root: absolute paths below it are recorded relative to it; the working directory when left out.
+    """
+    root = Path.cwd() if root is None else root
+    arguments = trainer.args
+    command = [Path(sys.argv[0]).as_posix(), *sys.argv[1:]] if command is None else command
+    tokenizer = getattr(trainer, "processing_class", None)
+    facts = {
+        "schema": SCHEMA,
+        "name": recipe.name,
+        "method": recipe.method,
+        "recipe_path": recipe.path,
+        "recipe": recipe.resolved,
+        "model": {
+            **model_origin(recipe.model.model_name_or_path, revision=recipe.model.model_revision),
+            **describe_model(trainer.model, tokenizer),
+            **(model_facts or {}),
+        },
+        "data": data_facts(splits),
+        "distributed": distributed_facts(trainer.accelerator),
+        "batch": {**batch_facts(arguments, world_size=trainer.accelerator.num_processes), **(batch or {})},
+        "optimisation": optimisation_facts(trainer),
+        "seeds": {
+            "seed": arguments.seed,
+            "data_seed": arguments.data_seed,
+            "full_determinism": arguments.full_determinism,
+        },
+        "attention_backend": attention_backend,
+        "timing": dict(timing or {}),
+        "resumed_from": resumed_from,
+        "hardware": hardware_facts(),
+        "versions": version_facts(),
+        "code": git_facts(Path(__file__).parent),
+        "tracking": dict(tracking or {}),
+    }
+    published = portable(facts, root=root)
+    published["command"] = [portable_argument(word, root=root) for word in command]
+    return published
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest so that a reader finds the old file or the new one, never half of one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run's folder. Raises `FileNotFoundError` when there is none."""
+    return json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+
+
+def distributed_facts(accelerator: Accelerator) -> dict[str, Any]:
+    """`{"type", "zero_stage", "world_size", "mixed_precision"}`; the stage is `None` without DeepSpeed."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    facts = {
+        "type": accelerator.distributed_type.value,
+        "zero_stage": None if plugin is None else plugin.zero_stage,
+        "world_size": accelerator.num_processes,
+        "mixed_precision": accelerator.mixed_precision,
+    }
+    if fsdp is not None:
+        facts["fsdp_version"] = fsdp.fsdp_version
+    return facts
+
+
+def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, Any]:
+    """How the rows of one optimiser step are spread: `global = per device x micro-batches x world`."""
+    per_device = arguments.per_device_train_batch_size
+    micro_batches = arguments.gradient_accumulation_steps
+    stated = getattr(arguments, "global_batch_size", None)
+    return {
+        "global_batch_size": stated or per_device * micro_batches * world_size,
+        "per_device_train_batch_size": per_device,
+        "micro_batches": micro_batches,
+        "world_size": world_size,
+    }
+
+
+def optimisation_facts(trainer: Trainer) -> dict[str, Any]:
+    """Optimiser, schedule and the clipping that truly acts (`0.0` = none), whoever does it."""
+    arguments = trainer.args
+    engine = trainer.model_wrapped
+    by_engine = callable(getattr(engine, "gradient_clipping", None))
+    return {
+        "optimizer": arguments.optim,
+        "learning_rate": arguments.learning_rate,
+        "lr_scheduler_type": arguments.lr_scheduler_type,
+        "warmup_steps": arguments.get_warmup_steps(trainer.state.max_steps),
+        "weight_decay": arguments.weight_decay,
+        "num_train_epochs": arguments.num_train_epochs,
+        "optimizer_steps": trainer.state.global_step,
+        "clipping": {
+            "max_grad_norm": arguments.max_grad_norm,
+            "effective": float(engine.gradient_clipping() if by_engine else arguments.max_grad_norm or 0.0),
+            "by": "deepspeed" if by_engine else "trainer",
+        },
+    }
+
+
+def data_facts(splits: Any) -> dict[str, Any]:
+    """Rows of each split and where they came from (ids, revisions, fingerprints, dropped rows)."""
+    return {
+        "rows": {
+            "train": len(splits.train),
+            "test": None if splits.test is None else len(splits.test),
+        },
+        "sources": list(splits.sources),
+    }
+
+
+def describe_model(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> dict[str, Any]:
+    """Class, size, precision and stop ids of a model, right under ZeRO-3 and FSDP too."""
+    parameters = list(model.parameters())
+    config = getattr(model, "config", None)
+    generation = getattr(model, "generation_config", None)
+    facts = {
+        "class": type(model).__name__,
+        "model_type": getattr(config, "model_type", None),
+        "revision": getattr(config, "_commit_hash", None),
+        "parameters": sum(map(_size, parameters)),
+        "trainable_parameters": sum(_size(weight) for weight in parameters if weight.requires_grad),
+        "training_dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in parameters}),
+        "eos_token_id": getattr(generation, "eos_token_id", None),
+    }
+    template = getattr(tokenizer, "chat_template", None)
+    if isinstance(template, str):
+        facts["chat_template_sha256"] = hashlib.sha256(template.encode()).hexdigest()
+    return facts
+
+
+def _size(parameter: torch.Tensor) -> int:
+    """Elements of the whole parameter; under ZeRO-3 the local tensor is empty and `ds_numel` tells."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -1,0 +1,58 @@
+"""Values fit to be published: plain JSON types, no local paths, no secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+_ABSOLUTE_PATH = re.compile(r"(?:/|~/|[A-Za-z]:[\\/])[^\n]*")
+_SECRET_KEY = re.compile(r"token|(?:.*_)?(?:hub_token|api_key|password|secret)")
+
+
+def portable(value: Any, *, root: Path) -> Any:
+    """`value` as plain JSON types; absolute paths below `root` become relative, others are cut to their name.
+
+    A path that holds a model or data set is a fact worth keeping, where it lay on one machine is not:
+    `/home/ann/repo/data/pairs.jsonl` becomes `data/pairs.jsonl`, `/scratch/ann/my-model` becomes `my-model`.
+    Values of keys such as `hub_token` are dropped.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {
+            str(key): portable(item, root=root)
+            for key, item in value.items()
+            if not _SECRET_KEY.fullmatch(str(key)) or item is None
+        }
+    if isinstance(value, enum.Enum):
+        return portable(value.value, root=root)
+    if isinstance(value, Path):
+        return _portable_text(str(value), root)
+    if isinstance(value, str):
+        return _portable_text(value, root)
+    if isinstance(value, Set):
+        return sorted(portable(item, root=root) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [portable(item, root=root) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+def portable_argument(argument: str, *, root: Path) -> str:
+    """One word of a command line, as `portable` would write it; `--key=/a/path` keeps its key."""
+    key, equals, value = argument.partition("=")
+    if equals and key.startswith("-"):
+        return f"{key}={_portable_text(value, root)}"
+    return _portable_text(argument, root)
+
+
+def _portable_text(text: str, root: Path) -> str:
+    if not _ABSOLUTE_PATH.fullmatch(text) or text == "/":
+        return text
+    path = Path(text)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
