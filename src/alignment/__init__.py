@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .losses import orpo_loss, simpo_loss
-    from .methods import METHODS
-    from .recipe import Recipe, load_recipe
-    from .trainers.config import ORPOConfig, SimPOConfig
-    from .trainers.orpo import ORPOTrainer
-    from .trainers.simpo import SimPOTrainer
+    from alignment.losses import orpo_loss, simpo_loss
+    from alignment.methods import METHODS
+    from alignment.recipe import Recipe, load_recipe
+    from alignment.trainers.config import ORPOConfig, SimPOConfig
+    from alignment.trainers.orpo import ORPOTrainer
+    from alignment.trainers.simpo import SimPOTrainer
 
 # Names are resolved on first use: `import alignment` must not import torch for a `--help` or a recipe error.
 _EXPORTS = {

@@ -25,11 +25,14 @@ class Fault:
     """What was found; `None` when there is nothing to show."""
     remedy: str = ""
     """What to do about it, as a sentence part: "lower it, or raise max_length"."""
+    source: str = ""
+    """Where it was stated, when known: "lora.yaml:12", "command line"."""
 
     def __str__(self) -> str:
         found = "" if self.value is None else f" {_shown(self.value)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.key}{found} {self.rule}{remedy}."
+        source = f" [{self.source}]" if self.source else ""
+        return f"{self.key}{found} {self.rule}{remedy}.{source}"
 
 
 class UserError(Exception):

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from .modeling.logps import CompletionLogps
+from alignment.modeling.logps import CompletionLogps
 
 
 @dataclass
@@ -25,7 +25,7 @@ class MeanMeter:
     def add(self, terms: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Add `name -> (numerator, denominator)`, scalars."""
         for name, (numerator, denominator) in terms.items():
-            pair = torch.stack([numerator.detach().double(), denominator.detach().double()])
+            pair = torch.stack([numerator.detach().float(), denominator.detach().float()])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
     def pop(self, accelerator: Accelerator) -> dict[str, float]:

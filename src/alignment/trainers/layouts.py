@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.batches import PaddedPreferenceCollator
-from ..data.sampler import Plan
-from ..modeling.logps import CompletionLogps, padded_logps
-from .config import ReferenceFreeConfig
+from alignment.data.batches import PaddedPreferenceCollator
+from alignment.data.sampler import Plan
+from alignment.modeling.logps import CompletionLogps, padded_logps
+from alignment.trainers.config import ReferenceFreeConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..losses import orpo_loss
-from .config import ORPOConfig
-from .reference_free import ReferenceFreeTrainer
+from alignment.losses import orpo_loss
+from alignment.trainers.config import ORPOConfig
+from alignment.trainers.reference_free import ReferenceFreeTrainer
 
 
 class ORPOTrainer(ReferenceFreeTrainer):

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
-from ..metrics import MeanMeter, preference_terms
-from ..modeling.peft import wrap_with_peft
-from .config import ReferenceFreeConfig
-from .layouts import Layout, layout_for
+from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
+from alignment.metrics import MeanMeter, preference_terms
+from alignment.modeling.peft import wrap_with_peft
+from alignment.trainers.config import ReferenceFreeConfig
+from alignment.trainers.layouts import Layout, layout_for
 
 
 class ReferenceFreeTrainer(Trainer):
@@ -129,12 +129,12 @@ class ReferenceFreeTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
         """`[pairs, chosen tokens]` of the whole optimiser step: all its micro-batches on all ranks."""
-        counts = torch.zeros(2, dtype=torch.float64)
+        counts = torch.zeros(2, device=device)
         for batch in batch_samples:
-            weight, rows = batch["weight"].double(), batch["target_rows"]
-            tokens = torch.bincount(rows, minlength=2 * len(weight))[: len(weight)]
-            counts += torch.stack([weight.sum(), (weight * tokens).sum()]).cpu()
-        return self.accelerator.reduce(counts.to(device, torch.float32), reduction="sum")
+            weight = batch["weight"]
+            tokens = torch.bincount(batch["target_rows"], minlength=2 * len(weight))[: len(weight)]
+            counts += torch.stack([weight.sum(), (weight * tokens).sum()]).to(device)
+        return self.accelerator.reduce(counts, reduction="sum")
 
     def compute_loss(
         self,
@@ -188,7 +188,7 @@ class ReferenceFreeTrainer(Trainer):
     def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
         if dataset is None or "prompt_ids" in dataset.column_names:
             return dataset
-        from ..data import tokenize_pairs
+        from alignment.data import tokenize_pairs
 
         return tokenize_pairs(
             dataset,

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..losses import simpo_loss
-from .config import SimPOConfig
-from .reference_free import ReferenceFreeTrainer
+from alignment.losses import simpo_loss
+from alignment.trainers.config import SimPOConfig
+from alignment.trainers.reference_free import ReferenceFreeTrainer
 
 
 class SimPOTrainer(ReferenceFreeTrainer):

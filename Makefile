@@ -1,0 +1,66 @@
+# Everything runs in .venv, which the first target that needs it makes.
+#   make train RECIPE=gemma2-simpo ARGS="--learning_rate 1e-6"
+
+RECIPE     ?= quickstart
+ARGS       ?=
+PYTHON     ?= $(shell command -v python3.11 || command -v python3)
+NPROC      ?= $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); [ $$n -gt 0 ] && echo $$n || echo 1)
+ACCELERATE ?= zero3
+VENV       := .venv
+PY         := $(VENV)/bin/python
+READY      := $(VENV)/.ready
+
+CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
+LAUNCH     := $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/accelerate launch --config_file $(CONFIG) --num_processes $(NPROC))
+
+.DEFAULT_GOAL := help
+.PHONY: help install check data train generate push bench bench-gpu test quality style clean
+
+help: ## this list
+	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@echo; echo "recipes: $$(cd recipes && ls */*.yaml | sed 's|/config.yaml||; s|.yaml||' | tr '\n' ' ')"
+
+install: $(READY) ## make .venv and install the pinned dependencies
+
+$(READY): setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed; install it or give PYTHON=<path>." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; give PYTHON=<path>." >&2; exit 2; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=24" "setuptools>=77"
+	$(PY) -m pip install --quiet --constraint constraints.txt torch
+	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+check: $(READY) ## check a recipe without training
+	@$(PY) scripts/check_recipe.py $(RECIPE) $(ARGS)
+
+data: $(READY) ## download model and data of a recipe, tokenise, report
+	@$(PY) scripts/download_data.py --config $(RECIPE) $(ARGS)
+
+train: $(READY) ## train a recipe; the same command continues an interrupted run
+	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
+
+generate: $(READY) ## ask the trained model: PROMPT="..."
+	@$(PY) scripts/generate.py --config $(RECIPE) --prompt "$(PROMPT)" $(ARGS)
+
+push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
+	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(ARGS)
+
+bench: $(READY) ## speed and memory against the reference's method and TRL, on CPU
+	@$(PY) benchmarks/cpu.py $(ARGS)
+
+bench-gpu: $(READY) ## the same on one GPU with the full Gemma-2-9B geometry
+	@$(PY) benchmarks/gpu.py $(ARGS)
+
+test: $(READY) ## run the tests
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+quality: $(READY) ## lint, format and types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+style: $(READY) ## mend what lint and format can mend
+	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+clean: ## remove .venv and caches; trained models stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build

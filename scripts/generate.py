@@ -1,0 +1,40 @@
+"""Ask a recipe's trained model: `python scripts/generate.py --config <recipe> --prompt "..."`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+
+from alignment.cli import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, metavar="RECIPE", help="recipe name or path of a YAML file")
+    parser.add_argument("--prompt", required=True, help="what to ask")
+    parser.add_argument("--model", help="folder or Hub id to ask instead of the recipe's output_dir")
+    parser.add_argument("--max_new_tokens", type=int, default=200)
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 (the default) is greedy")
+    args, overrides = parser.parse_known_args()
+
+    import torch
+
+    from alignment.generate import generate, trained_model
+    from alignment.recipe import load_recipe
+
+    recipe = load_recipe(args.config, overrides)
+    model = dataclasses.replace(
+        recipe.model,
+        model_name_or_path=args.model or str(trained_model(recipe)),
+        tokenizer_name_or_path=None,
+        model_revision="main",
+        dtype="bfloat16" if torch.cuda.is_available() else "float32",
+        load_in_4bit=False,
+        load_in_8bit=False,
+    )
+    generate(model, args.prompt, max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

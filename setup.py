@@ -1,0 +1,57 @@
+"""Package metadata. The exact versions every test ran with are in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+EXTRAS = {
+    "flash": ["flash-attn>=2.6"],
+    "quant": ["bitsandbytes>=0.46"],
+    "track": ["tensorboard>=2.18", "trackio>=0.2"],
+    "dev": ["mypy>=1.11", "pytest>=8.0", "pytest-xdist>=3.6", "ruff>=0.8", "tensorboard>=2.18"],
+}
+
+setup(
+    name="alignment-handbook-simpo",
+    version="0.1.0",
+    description="Preference data in, aligned chat model out: SFT, DPO, SimPO and ORPO from one YAML recipe.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"alignment": ["templates/*"]},
+    install_requires=[
+        "accelerate>=1.12,<2",
+        "datasets>=4.0,<6",
+        "deepspeed>=0.18,<0.20",
+        "filelock>=3.12",
+        "gguf>=0.10",
+        "huggingface_hub>=1.0,<3",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "ninja>=1.11",
+        "peft>=0.18,<0.22",
+        "psutil>=5.9",
+        "pydantic>=2.7,<3",
+        "pyyaml>=6.0",
+        "rich>=13.7",
+        "safetensors>=0.5",
+        "torch>=2.11,<2.14",
+        "tqdm>=4.66",
+        "transformers>=5.17,<5.24",
+        "trl>=1.10,<1.17",
+        "wandb>=0.19,<1",
+    ],
+    extras_require=EXTRAS,
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,112 @@
+"""The final save: a folder that `from_pretrained` loads, ready to answer."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+from alignment.modeling.load import load_policy
+from alignment.modeling.peft import merge_adapter
+from alignment.modeling.stopping import stop_token_ids
+
+if TYPE_CHECKING:
+    from alignment.recipe import ModelArguments
+
+ADAPTER = "adapter"
+
+
+def save_final(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, *, arguments: ModelArguments
+) -> None:
+    """Save the whole model, its tokenizer and its generation settings; adapters are merged and kept beside.
+
+    Every rank must call it: sharded weights are gathered. Weights are saved in the precision of training
+    (bf16 for `bf16: true`), which is what the model will be used in.
+    """
+    dtype = saved_dtype(trainer)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
+        if hasattr(model, "peft_config"):
+            model.save_pretrained(folder / ADAPTER, state_dict=state)
+            full_precision = dataclasses.replace(arguments, load_in_4bit=False, load_in_8bit=False)
+            with plain_loading():
+                model = merge_adapter(folder / ADAPTER, load_policy(full_precision))
+            state = model.state_dict()
+        save_model(model, tokenizer, folder, state=state, dtype=dtype)
+    trainer.accelerator.wait_for_everyone()
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    state: dict[str, Tensor],
+    dtype: torch.dtype,
+) -> None:
+    """Write model, generation settings and tokenizer to `folder`, leaving `model` as it was."""
+    training_config, training_generation = model.config, model.generation_config
+    model.config = type(training_config).from_dict(training_config.to_dict())
+    model.config.use_cache = True
+    model.config.dtype = dtype
+    model.generation_config = answering_config(training_generation, tokenizer)
+    try:
+        model.save_pretrained(folder, state_dict=cast_state(state, dtype))
+    finally:
+        model.config, model.generation_config = training_config, training_generation
+    tokenizer.save_pretrained(folder)
+
+
+def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A copy of `generation_config` that stops at every end of an answer and uses the cache."""
+    config = type(generation_config).from_dict(generation_config.to_dict())
+    config.eos_token_id = stop_token_ids(tokenizer, generation_config)
+    config.pad_token_id = tokenizer.pad_token_id
+    config.bos_token_id = tokenizer.bos_token_id
+    config.use_cache = True
+    if not config.do_sample and any(getattr(config, name, None) is not None for name in ("temperature", "top_p", "top_k")):
+        # Some published models set a temperature without sampling, which transformers refuses to save.
+        config.do_sample = True
+    return config
+
+
+def saved_dtype(trainer: Trainer) -> torch.dtype:
+    """The precision of the published weights: that of training."""
+    if trainer.args.bf16:
+        return torch.bfloat16
+    return torch.float16 if trainer.args.fp16 else trainer.model.dtype
+
+
+def cast_state(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """`state` in `dtype`; tensors that share memory (tied embeddings) still do afterwards."""
+    cast: dict[tuple[int, torch.Size], Tensor] = {}
+    result = {}
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensor = cast.setdefault((tensor.data_ptr(), tensor.shape), tensor.to(dtype))
+        result[name] = tensor
+    return result
+
+
+@contextlib.contextmanager
+def plain_loading() -> Iterator[None]:
+    """Load whole models on this process even while DeepSpeed ZeRO-3 is configured to shard what is loaded."""
+    from transformers.integrations import deepspeed
+
+    if not deepspeed.is_deepspeed_zero3_enabled():
+        yield
+        return
+    active = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = active

@@ -1,0 +1,1 @@
+"""Models, tokenizers, adapters, attention and log-probabilities."""

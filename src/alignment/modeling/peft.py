@@ -1,0 +1,78 @@
+"""LoRA and QLoRA through peft and bitsandbytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+    from alignment.recipe import ModelArguments
+
+
+def lora_config(model: ModelArguments) -> PeftConfig | None:
+    """The adapters that the recipe asks for, or `None`."""
+    if not model.use_peft:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=model.lora_r,
+        lora_alpha=model.lora_alpha,
+        lora_dropout=model.lora_dropout,
+        target_modules=_names(model.lora_target_modules),
+        target_parameters=_names(model.lora_target_parameters),
+        modules_to_save=_names(model.lora_modules_to_save),
+        use_rslora=model.use_rslora,
+        use_dora=model.use_dora,
+        bias="none",
+        task_type=model.lora_task_type,
+    )
+
+
+def quantization_config(model: ModelArguments) -> Any | None:
+    """bitsandbytes settings for QLoRA (Dettmers et al. 2023, arXiv 2305.14314), or `None`."""
+    if not (model.load_in_4bit or model.load_in_8bit):
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=model.load_in_4bit,
+        load_in_8bit=model.load_in_8bit,
+        bnb_4bit_quant_type=model.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=model.use_bnb_nested_quant,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_quant_storage=model.bnb_4bit_quant_storage,
+    )
+
+
+def wrap_with_peft(model: PreTrainedModel, config: PeftConfig, args: TrainingArguments) -> PreTrainedModel:
+    """`model` with adapters to train and everything else frozen."""
+    from peft import get_peft_model, prepare_model_for_kbit_training
+
+    if getattr(model, "is_quantized", False):
+        model = prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=bool(args.gradient_checkpointing),
+            gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
+        )
+    elif args.gradient_checkpointing:
+        # Checkpointed blocks need an input that requires a gradient; with frozen embeddings none does.
+        model.enable_input_require_grads()
+    return get_peft_model(model, config)
+
+
+def merge_adapter(adapter: Path, base: PreTrainedModel) -> PreTrainedModel:
+    """`base` with the saved adapter folded into its weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+
+
+def _names(value: tuple[str, ...] | str | None) -> list[str] | str | None:
+    """peft takes lists, and saves what it was given as JSON."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,120 @@
+"""The story of a run, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+
+from alignment.checkpoint import save_final
+from alignment.data import load_dataset_splits, resolve_chat_template
+from alignment.methods import METHODS
+from alignment.modeling.load import load_policy, load_tokenizer
+from alignment.modeling.peft import lora_config
+from alignment.recipe import Recipe
+from alignment.report.card import build_card
+from alignment.report.curves import plot_curves
+from alignment.report.manifest import build_manifest, write_manifest
+from alignment.run_folder import MANIFEST, RunFolder, claim
+from alignment.sampling.before_after import BeforeAfter
+
+
+def run(recipe: Recipe) -> Path:
+    """Train `recipe` to a finished folder, going on from the last checkpoint if there is one.
+
+    Returns the output folder. Raises `UserError` for whatever the user can mend, before training starts.
+    """
+    started = time.time()
+    state = PartialState()
+    config = recipe.config(world_size=state.num_processes)
+    config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
+    publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's
+
+    with claimed_by_all(recipe, config) as folder:
+        if folder.finished:
+            state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
+            return folder.path
+        method = METHODS[recipe.method]
+        tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+        with state.main_process_first():
+            splits = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+        before_after = BeforeAfter.of(recipe, folder.path)
+        before_after.measure_before(recipe.model, tokenizer)
+
+        set_seed(config.seed)  # adapters are initialised before the Trainer seeds
+        trainer = method.trainer_class()(
+            model=load_policy(recipe.model),
+            args=config,
+            train_dataset=method.trainer_rows(splits.train),
+            eval_dataset=None if splits.test is None else method.trainer_rows(splits.test),
+            processing_class=tokenizer,
+            peft_config=lora_config(recipe.model),
+        )
+        if folder.resume_from:
+            state.print(f"Continuing from {folder.resume_from}.")
+        timing = train(trainer, resume_from=config.resume_from_checkpoint or folder.resume_from)
+        save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
+        if state.is_main_process:
+            before_after.measure_after(recipe.model, tokenizer)
+            timing = {
+                "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+                **timing,
+                "wall_seconds": round(time.time() - started, 1),
+            }
+            report(recipe, trainer, splits, folder, timing)
+        state.wait_for_everyone()
+    return folder.path
+
+
+@contextmanager
+def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFolder]:
+    """The main process claims the folder; every process learns what it found there."""
+    with ExitStack() as stack:
+        found: list[RunFolder | None] = [None]
+        if PartialState().is_main_process:
+            overwrite = bool(recipe.resolved.get("overwrite_output_dir"))
+            found[0] = stack.enter_context(claim(Path(config.output_dir), recipe.plain(), overwrite=overwrite))
+        yield broadcast_object_list(found)[0]
+
+
+def chat_template(recipe: Recipe) -> str | None:
+    """The Jinja source that the recipe names, or `None` for the tokenizer's own."""
+    if recipe.data.chat_template is None:
+        return None
+    return resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
+
+
+def train(trainer: Trainer, *, resume_from: Path | str | bool | None) -> dict[str, Any]:
+    """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
+    resume = str(resume_from) if isinstance(resume_from, Path) else resume_from
+    metrics = trainer.train(resume_from_checkpoint=resume).metrics
+    trainer.save_metrics("train", metrics)
+    if trainer.eval_dataset is not None:
+        trainer.save_metrics("eval", trainer.evaluate())
+    trainer.save_state()
+    return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
+
+
+def report(
+    recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any]
+) -> None:
+    """Curves, card and manifest; the manifest comes last, because it marks the run as finished."""
+    plot_curves(trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})")
+    manifest = build_manifest(
+        recipe,
+        trainer=trainer,
+        splits=splits,
+        timing=timing,
+        attention_backend=getattr(trainer, "attention_backend", trainer.model.config._attn_implementation),
+        resumed_from=folder.resume_from.name if folder.resume_from else None,
+    )
+    write_manifest(folder.path / MANIFEST, manifest)
+    build_card(folder.path).save(folder.path / "README.md")
+    print(f"\nDone. The model is in {folder.path}, its curves in training_curves.png, its card in README.md.")
