@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,17 +14,21 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
-from alignment.checkpoint import save_final
+from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, resolve_chat_template
 from alignment.methods import METHODS
 from alignment.modeling.load import load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
-from alignment.recipe import Recipe
+from alignment.recipe import ModelArguments, Recipe
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
 from alignment.run_folder import MANIFEST, RunFolder, claim
-from alignment.sampling.before_after import BeforeAfter
+from alignment.sampling.compare import compare
+from alignment.sampling.measure import Measurement, measure
+
+AS_SAVED = {"tokenizer_name_or_path": None, "model_revision": "main", "load_in_4bit": False, "load_in_8bit": False}
+"""A saved run is a whole model with its own tokenizer, whatever it was trained from."""
 
 
 def run(recipe: Recipe) -> Path:
@@ -45,8 +50,7 @@ def run(recipe: Recipe) -> Path:
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
         with state.main_process_first():
             splits = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
-        before_after = BeforeAfter.of(recipe, folder.path)
-        before_after.measure_before(recipe.model, tokenizer)
+        before = measured(recipe, recipe.model, tokenizer, "Before training")
 
         set_seed(config.seed)  # adapters are initialised before the Trainer seeds
         trainer = method.trainer_class()(
@@ -61,8 +65,11 @@ def run(recipe: Recipe) -> Path:
             state.print(f"Continuing from {folder.resume_from}.")
         timing = train(trainer, resume_from=config.resume_from_checkpoint or folder.resume_from)
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
+        trained = dataclasses.replace(recipe.model, **AS_SAVED, model_name_or_path=str(folder.path))
+        after = measured(recipe, trained, tokenizer, "After training")
         if state.is_main_process:
-            before_after.measure_after(recipe.model, tokenizer)
+            if recipe.evaluation is not None and before is not None and after is not None:
+                compare(before, after, recipe.evaluation, folder=folder.path)
             timing = {
                 "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
                 **timing,
@@ -89,6 +96,22 @@ def chat_template(recipe: Recipe) -> str | None:
     if recipe.data.chat_template is None:
         return None
     return resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
+
+
+def measured(
+    recipe: Recipe, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, label: str
+) -> Measurement | None:
+    """What the recipe's `sample_evaluation` says of `model`, measured by the main process on a model of its own.
+
+    Reloading the trained model from its folder also shows that the folder can be loaded.
+    """
+    result = None
+    if recipe.evaluation is not None and PartialState().is_main_process:
+        with plain_loading():
+            policy = load_policy(model).to(PartialState().device)
+        result = measure(policy, tokenizer, recipe.evaluation, base=recipe.path.parent, label=label)
+    PartialState().wait_for_everyone()
+    return result
 
 
 def train(trainer: Trainer, *, resume_from: Path | str | bool | None) -> dict[str, Any]:
