@@ -14,7 +14,7 @@ from alignment.methods import METHODS, Method
 from alignment.report import sections
 from alignment.report.credits import DATASETS, MODELS, TRL, credit
 from alignment.report.curves import CURVES_NAME
-from alignment.report.run_folder import RunFolder
+from alignment.report.finished_run import FinishedRun
 from alignment.report.samples import sampled_answers
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def build_card(folder: Path, *, repository: str | None = None) -> ModelCard:
     """
     from huggingface_hub import ModelCard
 
-    run = RunFolder(folder)
+    run = FinishedRun(folder)
     method = METHODS[run.manifest["method"]]
     repository = repository or run.manifest["recipe"].get("hub_model_id") or run.manifest["name"].replace("/", "-")
     data = card_data(run, method, repository=repository)
@@ -57,7 +57,7 @@ def edited_by_hand(text: str) -> bool:
     return seal is None or _digest(text[: seal.start()]) != seal[1]
 
 
-def card_data(run: RunFolder, method: Method, *, repository: str) -> ModelCardData:
+def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCardData:
     """The metadata at the head of the card."""
     from huggingface_hub import ModelCardData
 
@@ -80,7 +80,7 @@ def card_data(run: RunFolder, method: Method, *, repository: str) -> ModelCardDa
     )
 
 
-def _context(run: RunFolder, method: Method, data: ModelCardData, repository: str) -> dict[str, Any]:
+def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: str) -> dict[str, Any]:
     """The variables of the template."""
     base = run.manifest["model"]["base_model"]
     link = f"`{base}`" if data.base_model is None else f"[{base}](https://huggingface.co/{base})"
@@ -122,13 +122,13 @@ def _context(run: RunFolder, method: Method, data: ModelCardData, repository: st
     }
 
 
-def _hub_datasets(run: RunFolder) -> list[str]:
+def _hub_datasets(run: FinishedRun) -> list[str]:
     """Ids of the data sets that come from the Hub: those with a revision."""
     ids = [source["id"] for source in run.manifest["data"]["sources"] if source.get("revision")]
     return list(dict.fromkeys(name for name in ids if _HUB_ID.fullmatch(name)))
 
 
-def _evaluation(run: RunFolder) -> list[EvalResult]:
+def _evaluation(run: FinishedRun) -> list[EvalResult]:
     """Held-out metrics as model-index rows; none when no evaluation ran or the data is not public."""
     from huggingface_hub import EvalResult
 
@@ -156,7 +156,7 @@ def _evaluation(run: RunFolder) -> list[EvalResult]:
     ]
 
 
-def _citations(run: RunFolder, method: Method) -> list[str]:
+def _citations(run: FinishedRun, method: Method) -> list[str]:
     """BibTeX of the base model, the method, the data sets and the library behind the trainer."""
     entries = [
         *credit(run.manifest["model"]["base_model"], MODELS).citations,

@@ -168,18 +168,23 @@ def data_facts(splits: Any) -> dict[str, Any]:
 
 
 def describe_model(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> dict[str, Any]:
-    """Class, size, precision and stop ids of a model, right under ZeRO-3 and FSDP too."""
+    """Class, size and precision of a model, right under ZeRO-3, FSDP and adapters too."""
     parameters = list(model.parameters())
     config = getattr(model, "config", None)
-    generation = getattr(model, "generation_config", None)
+    total = sum(map(_size, parameters))
+    trainable = sum(_size(weight) for weight in parameters if weight.requires_grad)
+    adapted = hasattr(model, "get_nb_trainable_parameters")
+    if adapted:
+        # peft knows how many weights a 4-bit tensor holds; the adapters are no part of the model itself.
+        trainable, everything = model.get_nb_trainable_parameters()
+        total = everything - trainable
     facts = {
-        "class": type(model).__name__,
+        "class": type(model.get_base_model() if adapted else model).__name__,
         "model_type": getattr(config, "model_type", None),
         "revision": getattr(config, "_commit_hash", None),
-        "parameters": sum(map(_size, parameters)),
-        "trainable_parameters": sum(_size(weight) for weight in parameters if weight.requires_grad),
+        "parameters": total,
+        "trainable_parameters": trainable,
         "training_dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in parameters}),
-        "eos_token_id": getattr(generation, "eos_token_id", None),
     }
     template = getattr(tokenizer, "chat_template", None)
     if isinstance(template, str):

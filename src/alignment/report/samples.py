@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_SHOWN = 4
+_SHOWN = {"held-out": 4, "control": 2}
 _LONGEST = 600
 """Characters of an answer on the card; the file has all of it."""
 
@@ -13,28 +13,36 @@ _LONGEST = 600
 def sampled_answers(measured: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sentence", "rows": [{"name", "before", "after"}], "samples": [{"prompt", "before", "after"}]}`."""
     before, after = measured["before"], measured["after"]
-    rows = [{"name": "share of answers that follow the rule", "before": _share(before), "after": _share(after)}]
+    rows = [_row("answers that keep the rule", _rate(before, "compliance"), _rate(after, "compliance"))]
     if (control := measured.get("control")) is not None:
-        rows.append(
-            {
-                "name": "share of control questions answered rightly",
-                "before": _share(control["before"]),
-                "after": _share(control["after"]),
-            }
-        )
-    samples = [{key: _quoted(sample[key]) for key in ("prompt", "before", "after")} for sample in measured["samples"]]
+        name = f"control facts right ({control['prompts']} prompts)"
+        rows.append(_row(name, _rate(control["before"], "accuracy"), _rate(control["after"], "accuracy")))
+    rows.append(_row("answers that the model ended itself", _share(before["finished"]), _share(after["finished"])))
+    rows.append(_row("words per answer", f"{before['mean_words']:.0f}", f"{after['mean_words']:.0f}"))
+    rows.append(_row("different answers to one prompt", _share(before["distinct"]), _share(after["distinct"])))
     return {
-        "sentence": "Answers to held-out prompts, drawn in the same way before and after training and judged "
-        "by the same rule; 95 % intervals in brackets.",
+        "sentence": f"{measured['prompts']} held-out prompts, answered in the same way before and after training, "
+        f"judged by one rule: {measured['rule']['summary']}. Brackets are 95 % intervals.",
         "rows": rows,
-        "samples": samples[:_SHOWN],
+        "samples": [
+            {key: _quoted(sample[key]) for key in ("prompt", "before", "after")}
+            for kind, count in _SHOWN.items()
+            for sample in [sample for sample in measured["samples"] if sample["kind"] == kind][:count]
+        ],
     }
 
 
-def _share(side: Mapping[str, Any]) -> str:
-    text = f"{side['compliance']:.2f}"
-    interval = side.get("ci")
-    return text if interval is None else f"{text} [{interval[0]:.2f}, {interval[1]:.2f}]"
+def _row(name: str, before: str, after: str) -> dict[str, str]:
+    return {"name": name, "before": before, "after": after}
+
+
+def _rate(side: Mapping[str, Any], key: str) -> str:
+    low, high = side["ci"]
+    return f"{side[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _quoted(text: str) -> str:

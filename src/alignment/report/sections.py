@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alignment.methods import Method
-from alignment.report.run_folder import RunFolder
+from alignment.report.finished_run import FinishedRun
 
 Rows = list[tuple[str, str]]
 
@@ -48,7 +48,7 @@ METRICS = {
 """Logged metrics that the card reports, in order, with the words for them."""
 
 
-def glance_rows(run: RunFolder, base: str, licence: str | None) -> Rows:
+def glance_rows(run: FinishedRun, base: str, licence: str | None) -> Rows:
     """The table under the title."""
     model = run.manifest["model"]
     return [
@@ -61,7 +61,7 @@ def glance_rows(run: RunFolder, base: str, licence: str | None) -> Rows:
     ]
 
 
-def data_rows(run: RunFolder, *, hub: set[str]) -> list[dict[str, str]]:
+def data_rows(run: FinishedRun, *, hub: set[str]) -> list[dict[str, str]]:
     """One row for each source of the mixture; those in `hub` become links."""
     rows = []
     for source in run.manifest["data"]["sources"]:
@@ -79,7 +79,7 @@ def data_rows(run: RunFolder, *, hub: set[str]) -> list[dict[str, str]]:
     return rows
 
 
-def data_sentence(run: RunFolder) -> str:
+def data_sentence(run: FinishedRun) -> str:
     """How many rows were trained and tested on, and how many were left out."""
     rows = run.manifest["data"]["rows"]
     held_out = f", {_count(rows['test'])} held out for evaluation" if rows["test"] else ", none held out"
@@ -91,7 +91,7 @@ def data_sentence(run: RunFolder) -> str:
     return f"{_count(rows['train'])} rows were trained on{held_out}.{left_out}"
 
 
-def hyperparameter_rows(run: RunFolder) -> Rows:
+def hyperparameter_rows(run: FinishedRun) -> Rows:
     """The settings that decide the result, stated or derived."""
     stated, batch, how = run.manifest["recipe"], run.manifest["batch"], run.manifest["optimisation"]
     rows = [(f"`{key}`", _shown(stated[key])) for key in SETTINGS if stated.get(key) is not None]
@@ -112,7 +112,7 @@ def hyperparameter_rows(run: RunFolder) -> Rows:
     ]
 
 
-def speed_rows(run: RunFolder) -> Rows:
+def speed_rows(run: FinishedRun) -> Rows:
     """Wall time and rates, as far as they were measured."""
     timing, results = run.manifest["timing"], run.results
     seconds = timing.get("train_seconds", results.get("train_runtime"))
@@ -131,7 +131,7 @@ def speed_rows(run: RunFolder) -> Rows:
     return [*rows, ("size of the weights", _bytes(weights))]
 
 
-def technical_rows(run: RunFolder) -> Rows:
+def technical_rows(run: FinishedRun) -> Rows:
     """Architecture and objective, hardware, software."""
     manifest = run.manifest
     hardware, distributed, model = manifest["hardware"], manifest["distributed"], manifest["model"]
@@ -153,7 +153,7 @@ def technical_rows(run: RunFolder) -> Rows:
     ]
 
 
-def result_rows(run: RunFolder) -> list[dict[str, str]]:
+def result_rows(run: FinishedRun) -> list[dict[str, str]]:
     """Metrics of the last logged step beside those of the last evaluation."""
     rows = []
     for key, words in METRICS.items():
@@ -164,7 +164,7 @@ def result_rows(run: RunFolder) -> list[dict[str, str]]:
     return rows
 
 
-def formula_note(run: RunFolder, method: Method) -> str:
+def formula_note(run: FinishedRun, method: Method) -> str:
     """The constants of the formula as this run had them."""
     stated = run.manifest["recipe"]
     constants = [rf"$\beta = {_shown(stated['beta'])}$"] if stated.get("beta") is not None else []
@@ -176,7 +176,7 @@ def formula_note(run: RunFolder, method: Method) -> str:
     return f"for a prompt $x$ with {what}; here {' and '.join(constants)}."
 
 
-def reproducibility(run: RunFolder) -> str:
+def reproducibility(run: FinishedRun) -> str:
     """What to check out, and where the rest is written."""
     code, resumed = run.manifest["code"], run.manifest["resumed_from"]
     if code is None:
@@ -191,14 +191,14 @@ def reproducibility(run: RunFolder) -> str:
     )
 
 
-def command_line(run: RunFolder) -> str:
+def command_line(run: FinishedRun) -> str:
     """The command that started the run, as one would type it."""
     processes = run.manifest["distributed"]["world_size"]
     launcher = ["python"] if processes == 1 else ["accelerate", "launch", "--num_processes", str(processes)]
     return shlex.join([*launcher, *run.manifest["command"]])
 
 
-def tracking_rows(run: RunFolder) -> Iterator[tuple[str, str]]:
+def tracking_rows(run: FinishedRun) -> Iterator[tuple[str, str]]:
     """Links to the experiment trackers."""
     for name, link in run.manifest["tracking"].items():
         yield name, f"[{link}]({link})" if str(link).startswith("http") else f"`{link}`"
@@ -212,7 +212,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _micro_batches(run: RunFolder) -> str:
+def _micro_batches(run: FinishedRun) -> str:
     batch = run.manifest["batch"]
     packed = run.manifest["recipe"].get("packing")
     processes, micro = _plural(batch["world_size"], "process"), _plural(batch["micro_batches"], "micro-batch")

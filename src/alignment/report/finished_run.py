@@ -16,7 +16,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class FinishedRun:
     """A run's `output_dir`. Everything is read from its files, so another machine can read it later."""
 
     path: Path
