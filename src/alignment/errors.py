@@ -32,7 +32,8 @@ class Fault:
         found = "" if self.value is None else f" {_shown(self.value)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         source = f" [{self.source}]" if self.source else ""
-        return f"{self.key}{found} {self.rule}{remedy}.{source}"
+        told = f"{self.key}{found} {self.rule}{remedy}"
+        return f"{told}{'' if told.endswith('?') else '.'}{source}"
 
 
 class UserError(Exception):

@@ -22,9 +22,9 @@ class ModelArguments:
     """Where the tokenizer comes from when it is not the model's own."""
     trust_remote_code: bool = False
     """Run the code that comes with the model; for repositories you trust."""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Precision the weights are loaded and kept in. `null` means float32, as in the released recipes: at learning
-    rates near 1e-6 an update is far below one bf16 step, so master weights must be fp32 (bf16 is for arithmetic)."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] | None = "float32"
+    """Precision the weights are loaded and kept in. At learning rates near 1e-6 an update is far below one bf16 step,
+    so full fine-tuning keeps fp32 weights and computes in bf16 (`bf16: true`). `null` becomes float32."""
     attn_implementation: str | None = None
     """`eager`, `sdpa`, `flash_attention_2`, ...; the model's default when absent."""
 
@@ -59,6 +59,10 @@ class ModelArguments:
     """Quantise the quantisation constants too."""
     bnb_4bit_quant_storage: str | None = None
     """dtype that the packed 4-bit weights are stored in; bfloat16 lets FSDP and ZeRO-3 shard them."""
+
+    def __post_init__(self) -> None:
+        # `torch_dtype: null` loaded fp32 in the released recipes; transformers 5 reads a null as "auto", often bf16.
+        object.__setattr__(self, "dtype", self.dtype or "float32")
 
 
 @dataclass(frozen=True, kw_only=True)

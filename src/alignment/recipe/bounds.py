@@ -1,0 +1,148 @@
+"""What a single value may be, whatever the other values are: ranges and words, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from alignment.errors import Fault, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """An interval, and what to tell someone who left it."""
+
+    low: float = -inf
+    high: float = inf
+    low_open: bool = False
+    """Whether `low` itself is outside."""
+    high_open: bool = False
+    """Whether `high` itself is outside."""
+    remedy: str = ""
+
+    def holds(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low > -inf:
+            parts.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
+        if self.high < inf:
+            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:.10g}")
+        return f"must be {' and '.join(parts)}"
+
+
+def above(low: float, remedy: str) -> Bound:
+    return Bound(low=low, low_open=True, remedy=remedy)
+
+
+def at_least(low: float, remedy: str, *, below: float = inf) -> Bound:
+    return Bound(low=low, high=below, high_open=True, remedy=remedy)
+
+
+_SEED = Bound(low=0, high=2**32 - 1, remedy="any such whole number, for example 42")
+_SMOOTHING = at_least(0, "0 switches it off; at 0.5 the labels would say nothing", below=0.5)
+_STEPS = above(0, "a number of steps, or a fraction of the run below 1")
+
+BOUNDS: Mapping[str, Bound] = {
+    "learning_rate": above(0, "the released SimPO models used 3e-7 to 1e-6"),
+    "beta": above(0, "the released models used 2 to 10 for SimPO and 0.01 for DPO"),
+    "gamma_beta_ratio": at_least(0, "the released SimPO models used 0.1 to 0.8; 0 asks for no margin"),
+    "label_smoothing": _SMOOTHING,
+    "sft_weight": at_least(0, "0 switches it off"),
+    "max_length": at_least(2, "the released models used 2048 tokens"),
+    "max_prompt_length": at_least(1, "the released models used 1800 tokens"),
+    "tokens_per_device": at_least(1, "remove it to derive it from the device's memory"),
+    "global_batch_size": at_least(1, "the released models used 128 pairs"),
+    "per_device_train_batch_size": at_least(1, "1 is the smallest micro-batch"),
+    "per_device_eval_batch_size": at_least(1, "1 is the smallest micro-batch"),
+    "gradient_accumulation_steps": at_least(1, "1 means no accumulation"),
+    "eval_accumulation_steps": at_least(1, "remove it to gather once"),
+    "num_train_epochs": above(0, "1 shows every pair once"),
+    "max_grad_norm": at_least(0, "0 switches clipping off"),
+    "weight_decay": at_least(0, "0 switches it off"),
+    "adam_beta1": at_least(0, "0.9 is usual", below=1),
+    "adam_beta2": at_least(0, "0.999 is usual", below=1),
+    "adam_epsilon": above(0, "1e-8 is usual"),
+    "warmup_ratio": at_least(0, "a share of the run such as 0.1; for a number of steps write warmup_steps", below=1),
+    "warmup_steps": at_least(0, "0 switches warm-up off"),
+    "logging_steps": _STEPS,
+    "eval_steps": _STEPS,
+    "save_steps": _STEPS,
+    "eval_delay": at_least(0, "0 evaluates from the start"),
+    "save_total_limit": at_least(1, "remove it to keep every checkpoint"),
+    "seed": _SEED,
+    "data_seed": _SEED,
+    "dataset_num_proc": at_least(1, "1 works in this process"),
+    "dataloader_num_workers": at_least(0, "0 works in this process"),
+    "max_train_samples": at_least(1, "remove it to train on every row"),
+    "max_eval_samples": at_least(1, "remove it to evaluate on every row"),
+    "lora_r": at_least(1, "16 is usual"),
+    "lora_alpha": at_least(1, "twice lora_r is usual"),
+    "lora_dropout": at_least(0, "0 switches it off", below=1),
+    "neftune_noise_alpha": at_least(0, "remove it to switch it off"),
+    "ddp_timeout": at_least(1, "seconds; 1800 is the default"),
+    "dataset_mixture.seed": _SEED,
+    "dataset_mixture.datasets[].weight": Bound(
+        low=0, low_open=True, high=1, remedy="a share of the source's rows; 1 takes all, and a source not wanted is removed"
+    ),
+}
+
+_DPO_LOSSES = (
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+)  # fmt: skip
+
+_TRACKERS = (
+    "none", "all", "wandb", "tensorboard", "trackio", "mlflow", "comet_ml", "swanlab", "clearml", "neptune",
+    "codecarbon", "dagshub", "dvclive", "azure_ml", "flyte",
+)  # fmt: skip
+
+WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("*", "log_level"): ("debug", "info", "warning", "error", "critical", "passive"),
+    ("*", "log_level_replica"): ("debug", "info", "warning", "error", "critical", "passive"),
+    ("*", "report_to"): _TRACKERS,
+    ("dpo", "loss_type"): _DPO_LOSSES,
+    ("dpo", "truncation_mode"): ("keep_start", "keep_end"),
+    ("sft", "truncation_mode"): ("keep_start", "keep_end"),
+    ("sft", "loss_type"): ("nll", "dft", "chunked_nll"),
+    ("sft", "packing_strategy"): ("bfd", "bfd_split", "wrapped"),
+}
+"""(method or *, key) -> the words it takes, where the config class only says `str`."""
+
+
+def bound_faults(method: str | None, values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Every stated value that is outside its interval, no known word, or empty text. `values` may be nested."""
+    for key, pattern, value in _leaves(values):
+        bound = BOUNDS.get(pattern)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if bound is not None and is_number and not bound.holds(value):
+            yield Fault(key=key, value=value, rule=str(bound), remedy=bound.remedy)
+        name = key.partition("[")[0]
+        words = WORDS.get(("*", name)) or WORDS.get((method or "", name))
+        if words and isinstance(value, str) and value not in words:
+            yield Fault(
+                key=key, value=value, rule=f"must be one of {', '.join(words)}", remedy=did_you_mean(value, words)
+            )
+        if isinstance(value, str) and not value.strip():
+            yield Fault(key=key, value='""', rule="must not be empty text", remedy="give a value, or remove the line")
+
+
+def _leaves(values: Mapping[str, Any], key: str = "", pattern: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(dotted key, the same with `[]` for list entries, value) of every scalar."""
+    for name, value in values.items():
+        yield from _walk(value, f"{key}.{name}" if key else name, f"{pattern}.{name}" if pattern else name)
+
+
+def _walk(value: Any, key: str, pattern: str) -> Iterator[tuple[str, str, Any]]:
+    if isinstance(value, Mapping):
+        yield from _leaves(value, key, pattern)
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from _walk(item, f"{key}[{at}]", f"{pattern}[]")
+    else:
+        yield key, pattern, value

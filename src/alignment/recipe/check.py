@@ -1,0 +1,206 @@
+"""From a tree of YAML to typed, frozen values, or to the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from alignment.errors import Fault, RecipeError, did_you_mean
+from alignment.methods import METHODS
+from alignment.sampling.config import SampleEvaluation
+
+from .bounds import bound_faults
+from .document import Document, Origin
+from .frozen import FrozenDict, freeze
+from .keys import MOVED, NOT_HERE, unknown_key
+from .places import Places
+from .relations import relation_faults
+from .schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
+from .settings import GRADIENT_CHECKPOINTING, Settings, training_hints
+from .types import convert, hints, plain, required
+
+_ROOT: Mapping[str, Any] = {
+    "method": str,
+    "global_batch_size": int | None,
+    "sample_evaluation": SampleEvaluation | None,
+    "gradient_checkpointing": bool | Literal["auto"],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The parts of a recipe without fault."""
+
+    method: str
+    model: ModelArguments
+    data: DataArguments
+    evaluation: SampleEvaluation | None
+    training: FrozenDict
+    resolved: FrozenDict
+
+
+def check_document(document: Document, *, path: Path, name: str, method: str | None) -> Checked:
+    """Checks everything, then builds. Raises RecipeError with all faults, each with the place it was stated."""
+    method, faults = _method(document, method)
+    values, found = _values(document, method)
+    faults = [*document.faults, *faults, *found]
+    faults.extend(bound_faults(method, values))
+    if isinstance(values.get("sample_evaluation"), dict) and not _under("sample_evaluation", faults):
+        faults.extend(SampleEvaluation(**values["sample_evaluation"]).faults())
+    values.setdefault("output_dir", None)
+    values["output_dir"] = values["output_dir"] or f"outputs/{name.replace('/', '-')}"
+    if values.get("report_to", "none") is None:
+        values["report_to"] = "none"
+
+    settings = Settings(method, values, {_top(fault.key) for fault in faults})
+    places = Places(path, lambda key: _origin(document, key))
+    faults.extend(relation_faults(settings))
+    faults.extend(places.faults(settings))
+    faults.extend(_checkpointing_faults(settings))
+    if faults or method is None:
+        raise RecipeError(list(_with_sources(faults, document)), where=_shown(path))
+    return _build(method, values, places.found)
+
+
+def _method(document: Document, expected: str | None) -> tuple[str | None, list[Fault]]:
+    stated = plain(document.tree.get("method"), as_text=True)
+    listed = ", ".join(METHODS)
+    if stated is None and expected is None:
+        return None, [Fault(key="method", rule=f"must be stated: one of {listed}", remedy="write method: simpo")]
+    if stated is not None and (not isinstance(stated, str) or stated not in METHODS):
+        remedy = did_you_mean(str(stated).lower(), METHODS)
+        return expected, [Fault(key="method", value=stated, rule=f"must be one of {listed}", remedy=remedy)]
+    if stated is not None and expected is not None and stated != expected:
+        remedy = f"run scripts/{stated}.py or `make train`, or give a recipe for {expected}"
+        return stated, [Fault(key="method", value=stated, rule=f"must be {expected} for this script", remedy=remedy)]
+    return stated or expected, []
+
+
+def _values(document: Document, method: str | None) -> tuple[dict[str, Any], list[Fault]]:
+    """Checked values by top-level key, and the faults of the rest. Without a method every method's keys count."""
+    methods = [method] if method else list(METHODS)
+    training = {key: declared for each in methods for key, declared in training_hints(each).items()}
+    known = {**training, **hints(ModelArguments), **hints(DataArguments), **_ROOT}
+    needed = required(ModelArguments)
+    values: dict[str, Any] = {"method": method} if method else {}
+    faults: list[Fault] = []
+    for key, node in document.tree.items():
+        if key == "method" or (node is None and key in needed):
+            continue
+        if key not in known or key in MOVED or key in NOT_HERE:
+            shown = plain(node, as_text=True)
+            owners = [other for other in METHODS if other != method and _has(other, key)] if method else []
+            faults.append(unknown_key(key, shown, method=method, known=known, owners=owners))
+            continue
+        value, wrong = convert(key, known[key], node)
+        faults.extend(wrong)
+        if not wrong:
+            values[key] = value
+    for key in needed:
+        if document.tree.get(key) is None:
+            faults.append(Fault(key=key, rule="must be stated", remedy="a Hub id, a local folder, or embedded:<name>"))
+    return values, faults
+
+
+def _has(method: str, key: str) -> bool:
+    try:
+        return key in training_hints(method)
+    except ImportError:  # the GPU-only installation has no TRL; then nothing can be said about its keys
+        return False
+
+
+def _checkpointing_faults(settings: Settings) -> Iterator[Fault]:
+    if settings.method is None or settings.stated.get("gradient_checkpointing") != GRADIENT_CHECKPOINTING:
+        return
+    if not getattr(METHODS[settings.method].config_class(), "auto_checkpointing", False):
+        yield Fault(
+            key="gradient_checkpointing",
+            value=GRADIENT_CHECKPOINTING,
+            rule=f"must be true or false for {settings.method}",
+            remedy="true saves memory, false saves time",
+        )
+
+
+def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Checked:
+    training_keys = training_hints(method)
+    placed = {key: found.get(key, value) for key, value in values.items()}
+    evaluation = None
+    if placed.get("sample_evaluation"):
+        paths = {key.partition(".")[2]: path for key, path in found.items() if key.startswith("sample_evaluation.")}
+        evaluation = SampleEvaluation(**(placed["sample_evaluation"] | paths))
+    data = {key: freeze(placed[key]) for key in hints(DataArguments) if key in placed}
+    if data.get("dataset_mixture"):
+        data["dataset_mixture"] = _mixture(placed["dataset_mixture"], found)
+    evaluated = values.get("eval_strategy", "no") != "no" or values.get("do_eval")
+    if evaluated and data.get("dataset_name"):
+        data.setdefault("dataset_test_split", "test")
+    model = {key: freeze(placed[key]) for key in hints(ModelArguments) if key in placed}
+    if model.get("lora_target_modules") == ("all-linear",):
+        model["lora_target_modules"] = "all-linear"
+    training = {key: value for key, value in values.items() if key in training_keys}
+    return Checked(
+        method=method,
+        model=ModelArguments(**model),
+        data=DataArguments(**data),
+        evaluation=evaluation,
+        training=freeze(_for_transformers(method, training, values)),
+        resolved=freeze(values),
+    )
+
+
+def _mixture(values: Mapping[str, Any], found: Mapping[str, str]) -> DatasetMixture:
+    sources = []
+    for at, source in enumerate(values["datasets"]):
+        place = found.get(f"dataset_mixture.datasets[{at}].id", source["id"])
+        sources.append(DatasetSource(**freeze({**source, "id": place})))
+    return DatasetMixture(**{**values, "datasets": tuple(sources)})
+
+
+def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`training` in the spelling of the installed transformers, with the few defaults that are ours."""
+    fields = hints(METHODS[method].config_class())
+    arguments = {"bf16": False, "report_to": "none", **training}
+    if "warmup_ratio" in arguments:
+        ratio = arguments.pop("warmup_ratio")
+        arguments["warmup_steps"] = arguments.get("warmup_steps") or ratio
+    for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+        new = old.replace("gradient", "activation")
+        if old in arguments and new in fields:
+            arguments[new] = arguments.pop(old)
+    shared = [key for key in ("dataset_num_proc", "trust_remote_code") if key in values and key in fields]
+    return arguments | {key: values[key] for key in shared}
+
+
+def _with_sources(faults: list[Fault], document: Document) -> Iterator[Fault]:
+    seen = set()
+    for fault in faults:
+        if (fault.key, fault.rule) in seen:
+            continue
+        seen.add((fault.key, fault.rule))
+        origin = None if fault.source else _origin(document, fault.key)
+        yield replace(fault, source=str(origin)) if origin else fault
+
+
+def _origin(document: Document, key: str) -> Origin | None:
+    """Where `key`, or the nearest thing around it, was stated."""
+    while key:
+        if key in document.origins:
+            return document.origins[key]
+        cut = max(key.rfind("."), key.rfind("["))
+        key = key[:cut] if cut > 0 else ""
+    return None
+
+
+def _top(key: str) -> str:
+    return key.partition(".")[0].partition("[")[0]
+
+
+def _under(key: str, faults: list[Fault]) -> bool:
+    return any(_top(fault.key) == key for fault in faults)
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,111 @@
+"""Finding recipes by name or path, and following `extends`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from alignment.errors import Fault, RecipeError
+
+from .document import Document, Plain, merge, read_document
+
+_SUFFIXES = (".yaml", ".yml")
+_MAIN = "config"
+
+
+def recipe_roots() -> list[Path]:
+    """Folders whose recipes go by name: `recipes/` where the command runs, and the repository's own."""
+    roots = (Path.cwd() / "recipes", Path(__file__).resolve().parents[3] / "recipes")
+    return [root for root in dict.fromkeys(roots) if root.is_dir()]
+
+
+def available_recipes() -> list[str]:
+    """Every name that `find_recipe` takes, in order."""
+    names = {recipe_name(path) for root in recipe_roots() for path in root.glob("*/*.yaml")}
+    return sorted(names)
+
+
+def find_recipe(source: str | Path, *, beside: Path | None = None) -> Path:
+    """`<name>` -> recipes/<name>/config.yaml, `<name>/<variant>` -> recipes/<name>/<variant>.yaml, `*.yaml` -> that path.
+
+    `beside` is the folder that relative paths start from (a recipe's `extends`), else the working directory.
+
+    Raises:
+        RecipeError: nothing is there; lists what is.
+    """
+    text = str(source)
+    path = Path(text).expanduser()
+    path = (beside or Path()) / path
+    if text.endswith(_SUFFIXES):
+        if path.is_file():
+            return path.resolve()
+        raise RecipeError(_missing(text, f"is not a file ({path.absolute()})"))
+    if text and (path / f"{_MAIN}.yaml").is_file():
+        return (path / f"{_MAIN}.yaml").resolve()
+    for root in recipe_roots():
+        for candidate in (root / text / f"{_MAIN}.yaml", root / f"{text}.yaml"):
+            if text and candidate.is_file():
+                return candidate.resolve()
+    raise RecipeError(_missing(text, "is not a recipe"))
+
+
+def recipe_name(path: Path) -> str:
+    """The name of the recipe file at `path`: what finds it again, or the file's stem outside `recipes/`."""
+    for root in recipe_roots():
+        if path.is_relative_to(root.resolve()):
+            name = path.relative_to(root.resolve()).with_suffix("").as_posix()
+            return name.removesuffix(f"/{_MAIN}")
+    return path.parent.name if path.stem == _MAIN else path.stem
+
+
+def read_recipe(path: Path) -> tuple[Document, tuple[Path, ...]]:
+    """The file at `path` over the recipes it extends, and all files read, the outermost first.
+
+    Raises:
+        RecipeError: a file is missing or no YAML, or the chain comes back to itself.
+    """
+    chain: list[Path] = []
+    document = Document({})
+    following: Path | None = path
+    while following is not None:
+        if following in chain:
+            circle = " -> ".join(file.name for file in [*chain[chain.index(following) :], following])
+            raise RecipeError(
+                Fault(key="extends", rule=f"must not lead back to itself: {circle}", remedy="break the circle")
+            )
+        chain.append(following)
+        layer = read_document(following)
+        base = layer.tree.pop("extends", None)
+        base = base.text if isinstance(base, Plain) else base
+        document = merge(layer, document)
+        if base is not None and not (isinstance(base, str) and base):
+            fault = Fault(
+                key="extends",
+                value=base,
+                rule="must be the name or path of one recipe",
+                remedy="such as `extends: gemma2-simpo` or `extends: config.yaml`",
+                source=str(layer.origins["extends"]),
+            )
+            raise RecipeError(fault)
+        following = _extended(base, layer, following) if base else None
+    return document, tuple(chain)
+
+
+def _extended(base: str, layer: Document, path: Path) -> Path:
+    try:
+        return find_recipe(base, beside=path.parent)
+    except RecipeError as error:
+        source = str(layer.origins["extends"])
+        faults = [
+            Fault(key="extends", value=base, rule=fault.rule, remedy=fault.remedy, source=source)
+            for fault in error.faults
+        ]
+        raise RecipeError(faults) from error
+
+
+def _missing(text: str, rule: str) -> Fault:
+    names = available_recipes()
+    near = difflib.get_close_matches(text.removeprefix("recipes/"), names, n=1, cutoff=0.5)
+    listed = f"available: {', '.join(names)}" if names else "a recipe is a name under recipes/ or a path to a .yaml file"
+    remedy = f"did you mean {near[0]}? {listed}" if near else listed
+    return Fault(key="recipe", value=text, rule=rule, remedy=remedy)

@@ -1,0 +1,129 @@
+"""The recipe: one YAML file, what it extends and what the command line changes, checked and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.errors import Fault, RecipeError
+
+from .batch import plan_batch
+from .check import check_document
+from .files import find_recipe, read_recipe, recipe_name
+from .frozen import thaw
+from .overrides import apply_overrides, parse_overrides
+from .schema import DataArguments, ModelArguments
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from alignment.sampling.config import SampleEvaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a run is told. Nothing in it can change; a change is another recipe."""
+
+    name: str
+    """`gemma2-simpo`, `gemma2-simpo/lora`, or the stem of a file outside `recipes/`."""
+    path: Path
+    """The YAML file that was asked for."""
+    files: tuple[Path, ...]
+    """That file and those it extends, in this order."""
+    method: str
+    """Key of `alignment.methods.METHODS`."""
+    model: ModelArguments
+    data: DataArguments
+
+    evaluation: SampleEvaluation | None
+    """What is measured before and after training; its paths are absolute."""
+    global_batch_size: int | None
+    """Pairs (or conversations) of one optimiser step over all processes."""
+    training: Mapping[str, Any]
+    """Keyword arguments of the method's config class: those stated, and output_dir."""
+    resolved: Mapping[str, Any]
+    """Every key that is stated after `extends` and overrides, nested as in YAML, with checked values."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest records: plain dicts and lists, no path of this machine but those the recipe states."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "files": [recipe_name(file) for file in self.files],
+            "settings": thaw(self.resolved),
+        }
+
+    def config(self, *, world_size: int) -> TrainingArguments:
+        """The method's config object for a run of `world_size` processes.
+
+        Micro-batch and accumulation are derived from `global_batch_size`. Without an accelerator the run is told to
+        use the CPU, which is what it would do anyway, so that bf16 recipes work there too.
+
+        Raises:
+            RecipeError: the batch cannot be made on so many processes, or transformers refuses a setting here.
+        """
+        from alignment.methods import METHODS
+
+        config_class = METHODS[self.method].config_class()
+        arguments: dict[str, Any] = thaw(self.training)
+        batch = plan_batch(self.resolved, world_size)
+        if isinstance(batch, Fault):
+            raise RecipeError(batch, where=self.name)
+        if batch is not None:
+            arguments["per_device_train_batch_size"] = batch.micro_batch
+            arguments["gradient_accumulation_steps"] = batch.accumulation
+        if "use_cpu" not in arguments and not _has_accelerator():
+            arguments["use_cpu"] = True
+        try:
+            return config_class(**arguments)
+        except (ValueError, ImportError) as error:
+            raise RecipeError(_refused(error, arguments), where=self.name) from error
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, method: str | None = None) -> Recipe:
+    """The recipe `source` (a name, or a path to a .yaml file) with `overrides` from the command line.
+
+    `method` is what the calling script trains; a recipe that names another is at fault. Nothing is imported from or
+    asked of a device, so a recipe for eight GPUs can be checked on a laptop.
+
+    Raises:
+        RecipeError: with every fault of the recipe and the overrides.
+    """
+    path = find_recipe(source)
+    document, files = read_recipe(path)
+    changes, faults = parse_overrides(overrides)
+    document = apply_overrides(document, changes)
+    document.faults.extend(faults)
+    name = recipe_name(path)
+    checked = check_document(document, path=path, name=name, method=method)
+    return Recipe(
+        name=name,
+        path=path,
+        files=files,
+        method=checked.method,
+        model=checked.model,
+        data=checked.data,
+        evaluation=checked.evaluation,
+        global_batch_size=checked.resolved.get("global_batch_size"),
+        training=checked.training,
+        resolved=checked.resolved,
+    )
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+def _refused(error: Exception, arguments: Mapping[str, Any]) -> Fault:
+    """The fault behind what a config's own checks say, named after the setting that the message is about."""
+    message = " ".join(str(error).split()).rstrip(".")
+    named = [key for key in arguments if key in message]
+    key = max(named, key=len) if named else "training arguments"
+    remedy = "train on the CPU with use_cpu: true, or write bf16: false" if key == "bf16" else ""
+    return Fault(
+        key=key, value=arguments.get(key), rule=f"is refused by transformers on this machine: {message}", remedy=remedy
+    )
