@@ -10,13 +10,15 @@ _EXPORTS = {
     "CheckedRows": "check",
     "Pair": "pairs",
     "PairText": "chat",
+    "PreparedPairs": "cache",
     "RowFault": "pairs",
     "SourceFacts": "load",
     "Splits": "load",
-    "TokenStatistics": "cache",
+    "TokenStatistics": "statistics",
     "TokenizedPair": "tokenize",
     "check_rows": "check",
     "load_dataset_splits": "load",
+    "default_cache": "cache",
     "prepare_pairs": "cache",
     "render_pair": "chat",
     "resolve_chat_template": "chat",
@@ -28,7 +30,7 @@ _EXPORTS = {
     "tokenize_preference": "tokenize",
 }
 
-__all__ = list(_EXPORTS)  # noqa: PLE0605
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Messages to text: which chat template, and what of the rendered conversation is prompt and what is completion."""
+"""Messages to text: which chat template, and what of the text is prompt and what is completion."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def resolve_chat_template(value: str, *, base: Path | None = None) -> str:
 def render_pair(
     pair: Pair, tokenizer: PreTrainedTokenizerBase, *, generation_prompt: GenerationPrompt = "completion"
 ) -> PairText:
-    """Render a pair by the tokenizer's chat template; a completion is the whole conversation minus the prompt.
+    """Render a pair by the tokenizer's chat template; a completion is the conversation minus the prompt.
 
-    Rendering the last turn on its own would be wrong wherever a template adds something to the first turn, such as
-    a default system message. The assistant's header belongs to the completion, so it counts in the average
-    log-probability, unless `generation_prompt` is "prompt".
+    Rendering the last turn on its own would be wrong wherever a template adds something to the first turn,
+    such as a default system message. The assistant's header belongs to the completion, so it counts in the
+    average log-probability, unless `generation_prompt` is "prompt".
 
     Raises:
-        DataError: the template fails on these messages, or renders the earlier turns differently once the answer
-            follows, so that there is no such thing as "the prompt".
+        DataError: the template fails on these messages, or renders the earlier turns differently once the
+            answer follows, so that there is no such thing as "the prompt".
     """
     prompt = render(pair.prompt, tokenizer, add_generation_prompt=generation_prompt == "prompt")
     completions = []
@@ -97,9 +97,7 @@ def render_pair(
     return PairText(prompt, *completions)
 
 
-def render(
-    messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_generation_prompt: bool = False
-) -> str:
+def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_generation_prompt: bool = False) -> str:
     """The messages as text by the tokenizer's chat template.
 
     Raises:
@@ -131,10 +129,8 @@ def _check_syntax(source: str, key: str) -> None:
     import jinja2.ext
 
     try:
-        # `generation` blocks are an extension of transformers; only what plain Jinja can judge is judged here.
+        # `generation` blocks are an extension of transformers that plain Jinja cannot judge.
         if "generation" not in source.replace("add_generation_prompt", ""):
             jinja2.Environment(extensions=[jinja2.ext.loopcontrols]).parse(source)
     except jinja2.TemplateSyntaxError as error:
-        raise RecipeError(
-            Fault(key=key, rule=f"is not valid Jinja: {error.message} in line {error.lineno}")
-        ) from error
+        raise RecipeError(Fault(key=key, rule=f"is not valid Jinja: {error.message} in line {error.lineno}")) from error

@@ -2,7 +2,8 @@
 
 Two readers, two degrees of strictness. `read_pair` and `read_conversation` only take the row apart and refuse
 what has no meaning at all, so that any row the reference could tokenise still can be. `check_pair` and
-`check_conversation` add what a *training* row must satisfy; `alignment.data.check` applies them to whole data sets.
+`check_conversation` add what a *training* row must satisfy; `alignment.data.check` applies them to whole data
+sets.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class Pair(NamedTuple):
 def read_pair(row: Mapping[str, Any]) -> Pair:
     """Take a preference row apart.
 
-    `chosen` and `rejected` are whole conversations, or answers alone (one message, or a plain string) when the row
-    has a `prompt` (message list, or the user's text). In whole conversations the turns before the last of `chosen`
-    are the prompt of both sides, as in the reference; a `prompt` column beside them is not read.
+    `chosen` and `rejected` are whole conversations, or answers alone (one message, or a plain string) when
+    the row has a `prompt` (message list, or the user's text). In whole conversations the turns before the
+    last of `chosen` are the prompt of both sides, as in the reference; a `prompt` column beside them is not
+    read.
 
     Raises:
         RowFault: a side is missing or malformed, or an answer alone has no prompt.
@@ -89,8 +91,8 @@ def check_pair(row: Mapping[str, Any]) -> Pair:
 def read_conversation(row: Mapping[str, Any]) -> list[Message]:
     """The messages of a row for supervised fine-tuning.
 
-    In order of preference: `messages`; `prompt` with `completion` (each a message list or a string); the chosen
-    side of a preference row.
+    In order of preference: `messages`; `prompt` with `completion` (each a message list or a string); the
+    chosen side of a preference row.
 
     Raises:
         RowFault: none of them is there, or the one that is there is malformed.
@@ -138,7 +140,8 @@ def read_messages(value: object, name: str) -> list[Message]:
 
 
 def check_turns(messages: Sequence[Message], name: str) -> None:
-    """Refuse a conversation unless it runs [system,] user, assistant, ..., assistant and its last turn says something.
+    """Refuse a conversation unless it runs [system,] user, assistant, ..., assistant and its last turn says
+    something.
 
     Raises:
         RowFault: wrong roles, or an empty completion.
@@ -170,7 +173,8 @@ def _check_same_prompt(row: Mapping[str, Any], pair: Pair) -> None:
 
 
 def _check_prompt_column(row: Mapping[str, Any], pair: Pair) -> None:
-    """A prompt string beside whole conversations repeats one user turn, or is a transcript that holds them all."""
+    """A prompt string beside whole conversations repeats one user turn, or is a transcript that holds them
+    all."""
     given = row.get("prompt")
     if not isinstance(given, str) or isinstance(row["chosen"], str) or len(row["chosen"]) == 1:
         return
@@ -188,14 +192,14 @@ def _side(row: Mapping[str, Any], name: str) -> str | list[Message]:
     if name not in row:
         raise RowFault("missing column", name)
     value = row[name]
-    return value if isinstance(value, str) else read_messages(value, name)
+    return _text(value, name) if isinstance(value, str) else read_messages(value, name)
 
 
 def _prompt(value: object) -> list[Message]:
     if isinstance(value, str):
         if not value.strip():
             raise RowFault("missing prompt", "prompt is empty")
-        return [{"role": "user", "content": value}]
+        return [{"role": "user", "content": _text(value, "prompt")}]
     if value is None or value == []:
         raise RowFault("missing prompt", "the answers have no prompt")
     return read_messages(value, "prompt")
@@ -209,7 +213,14 @@ def _message(value: object, name: str) -> Message:
             raise RowFault("null value" if field in value else f"message without {field}", f"{name}.{field}")
         if not isinstance(value[field], str):
             raise RowFault(f"non-string {field}", f"{name}.{field} is {_kind(value[field])}")
-    return {"role": value["role"], "content": value["content"]}
+    return {"role": value["role"], "content": _text(value["content"], f"{name}.content")}
+
+
+def _text(value: str, name: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no text: no tokenizer takes it."""
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RowFault("not valid Unicode", f"{name} holds a lone surrogate")
+    return value
 
 
 def _assistant(text: str) -> Message:
@@ -217,5 +228,12 @@ def _assistant(text: str) -> Message:
 
 
 def _kind(value: object) -> str:
-    names = {str: "a string", list: "a list", tuple: "a list", dict: "an object", bool: "a boolean", type(None): "null"}
+    names = {
+        str: "a string",
+        list: "a list",
+        tuple: "a list",
+        dict: "an object",
+        bool: "a boolean",
+        type(None): "null",
+    }
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

@@ -1,7 +1,8 @@
 """A preference row to token ids, by the reference's rules (arXiv 2405.14734, as its authors ran it).
 
-One pair becomes three lists of ids, `prompt_ids`, `chosen_ids`, `rejected_ids`; a sequence that the model sees is
-`prompt_ids + chosen_ids` or `prompt_ids + rejected_ids`, and the completion's ids are the ones that are scored.
+One pair becomes three lists of ids, `prompt_ids`, `chosen_ids`, `rejected_ids`; a sequence that the model
+sees is `prompt_ids + chosen_ids` or `prompt_ids + rejected_ids`, and the completion's ids are the ones that
+are scored.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ class TokenizedPair(NamedTuple):
     cut_rejected: int = 0
 
     def as_row(self) -> dict[str, list[int]]:
-        return {"prompt_ids": self.prompt_ids, "chosen_ids": self.chosen_ids, "rejected_ids": self.rejected_ids}
+        return {
+            "prompt_ids": self.prompt_ids,
+            "chosen_ids": self.chosen_ids,
+            "rejected_ids": self.rejected_ids,
+        }
 
 
 def tokenize_preference(
@@ -83,13 +88,13 @@ def tokenize_pair(
         max_prompt_length: tokens that a prompt may keep once the pair is too long; below `max_length`.
         truncation_mode: a prompt that is cut keeps its end or its start.
         truncation: `reference` (see `_truncate_as_reference`) or `completion_aware` (see `_truncate_aware`).
-        generation_prompt: whether the assistant's header counts as completion (the reference) or as prompt (TRL).
+        generation_prompt: whether the assistant's header is completion (the reference) or prompt (TRL).
 
     Raises:
         DataError: the row is no preference pair, or the template cannot render it.
     """
     if not 0 < max_prompt_length < max_length:
-        # A completion may be cut to max_length - max_prompt_length tokens: zero of them have no mean log-probability.
+        # A completion may be cut to the difference, and no tokens have no mean log-probability.
         raise ValueError(f"max_prompt_length {max_prompt_length} must be above 0 and below max_length {max_length}")
     for name, value, allowed in (
         ("truncation_mode", truncation_mode, TruncationMode),
@@ -112,11 +117,11 @@ def tokenize_pair(
 def _encode(text: PairText, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair:
     """Token ids such that prompt + completion is exactly what the tokenizer makes of the whole conversation.
 
-    The end of the prompt can merge with the start of a completion. A side where that happens gives up its last
-    prompt token, as in the reference. The reference keeps one prompt for each side; here both share one, so when
-    only one side merged (or the two merged differently) the tokens in which the prompts differ move to the start of
-    the completions: each conversation keeps the reference's ids, and one token more is scored on a side. Gemma-2
-    cannot lead there, as its turns begin and end in special tokens.
+    The end of the prompt can merge with the start of a completion. A side where that happens gives up its
+    last prompt token, as in the reference. The reference keeps one prompt for each side; here both share one,
+    so when only one side merged (or the two merged differently) the tokens in which the prompts differ move
+    to the start of the completions: each conversation keeps the reference's ids, and one token more is scored
+    on a side. Gemma-2 cannot lead there, as its turns begin and end in special tokens.
     """
     prompt, chosen, rejected = tokenizer(
         [text.prompt, text.prompt + text.chosen, text.prompt + text.rejected], add_special_tokens=False
@@ -143,7 +148,11 @@ def _with_special_ids(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase) ->
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if eos is None:
         raise DataError(
-            Fault(key="tokenizer", rule="has no end-of-sequence token", remedy="set eos_token in its configuration")
+            Fault(
+                key="tokenizer",
+                rule="has no end-of-sequence token",
+                remedy="set eos_token in its configuration",
+            )
         )
     prompt = ids.prompt_ids if bos is None or ids.prompt_ids[:1] == [bos] else [bos, *ids.prompt_ids]
     chosen, rejected = (
@@ -176,10 +185,10 @@ def _truncate_aware(
 ) -> TokenizedPair:
     """Take only what must go:
 
-    the prompt is shortened just enough for the longer completion to fit, never below `max_prompt_length`, and keeps
-    its BOS whichever end is kept; then a completion that still does not fit is cut to the room left behind the
-    prompt, and the other stays whole. A cut completion carries no EOS: with it the model would be taught to
-    stop in mid-sentence. The loss is counted (`cut_chosen`, `cut_rejected`) and reported.
+    the prompt is shortened just enough for the longer completion to fit, never below `max_prompt_length`, and
+    keeps its BOS whichever end is kept; then a completion that still does not fit is cut to the room left
+    behind the prompt, and the other stays whole. A cut completion carries no EOS: with it the model would be
+    taught to stop in mid-sentence. The loss is counted (`cut_chosen`, `cut_rejected`) and reported.
     """
     prompt, chosen, rejected = ids[:3]
     longer = max(len(chosen), len(rejected))
@@ -193,5 +202,11 @@ def _truncate_aware(
 
 
 def _with_losses(ids: TokenizedPair, prompt: list[int], chosen: list[int], rejected: list[int]) -> TokenizedPair:
-    losses = (len(before) - len(after) for before, after in zip(ids, (prompt, chosen, rejected), strict=False))
-    return TokenizedPair(prompt, chosen, rejected, *losses)
+    return TokenizedPair(
+        prompt,
+        chosen,
+        rejected,
+        cut_prompt=len(ids.prompt_ids) - len(prompt),
+        cut_chosen=len(ids.chosen_ids) - len(chosen),
+        cut_rejected=len(ids.rejected_ids) - len(rejected),
+    )
