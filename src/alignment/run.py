@@ -20,6 +20,7 @@ from alignment.methods import METHODS
 from alignment.modeling.load import load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
 from alignment.recipe import ModelArguments, Recipe
+from alignment.recipe.frozen import thaw
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
@@ -87,7 +88,7 @@ def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFol
         found: list[RunFolder | None] = [None]
         if PartialState().is_main_process:
             overwrite = bool(recipe.resolved.get("overwrite_output_dir"))
-            found[0] = stack.enter_context(claim(Path(config.output_dir), recipe.plain(), overwrite=overwrite))
+            found[0] = stack.enter_context(claim(Path(config.output_dir), thaw(recipe.resolved), overwrite=overwrite))
         yield broadcast_object_list(found)[0]
 
 

@@ -26,6 +26,7 @@ _ROOT: Mapping[str, Any] = {
     "global_batch_size": int | None,
     "sample_evaluation": SampleEvaluation | None,
     "gradient_checkpointing": bool | Literal["auto"],
+    "overwrite_output_dir": bool,
 }
 
 

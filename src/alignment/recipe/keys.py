@@ -66,7 +66,6 @@ NOT_HERE: Mapping[str, str] = {
     "pad_token": "it is chosen with the tokenizer",
     "push_to_hub_model_id": "write hub_model_id",
     "push_to_hub_token": "set the HF_TOKEN environment variable",
-    "overwrite_output_dir": "remove it: a run resumes from its last checkpoint; another output_dir starts afresh",
     "save_safetensors": "remove it: weights are always saved as safetensors",
     "logging_dir": "remove it: logs go to output_dir",
     "system_prompt": "put a system message into the rows, or into the chat template",
