@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -38,8 +39,8 @@ def run(recipe: Recipe) -> Path:
     Returns the output folder. Raises `UserError` for whatever the user can mend, before training starts.
     """
     started = time.time()
-    state = PartialState()
-    config = recipe.config(world_size=state.num_processes)
+    config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
+    state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
     config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
     publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's
 
