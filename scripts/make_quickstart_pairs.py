@@ -1,0 +1,147 @@
+"""Makes the preference pairs of recipes/quickstart: our own questions, the model's own answers, a rule that judges.
+
+    python scripts/make_quickstart_pairs.py
+
+1. Sample: answers of the embedded SmolLM2-135M-Instruct to each question of recipes/quickstart/prompts/
+   {train,heldout}.jsonl, some to the question alone and some with a system message that asks for the style (HINT):
+   the model rarely keeps the style unasked, and a pair needs one answer that does. Training never shows the hint, so
+   the model learns to do unasked what it can do when asked. Answers go to --samples, a chunk at a time; run the
+   command again after an interruption and it goes on where it stopped. About ten minutes on two cores.
+2. Judge: each answer by `alignment.sampling.rules.RULES[--rule]`.
+3. Pair: per question the best answer against the worst, then the second best against the second worst, and so on,
+   as long as the better one complies with the rule and leads by --gap. Identical texts count once.
+
+Writes recipes/quickstart/data/train.jsonl and test.jsonl (from the held-out questions: for the evaluation loss
+only, never trained on). Rows hold `prompt`, `chosen` and `rejected` as message lists, and both scores. The same
+samples give the same files, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from alignment.sampling.generate import Answer, draw_answers
+from alignment.sampling.rules import RULES, Judgement
+
+HERE = Path(__file__).resolve().parent.parent / "recipes" / "quickstart"
+SPLITS = {"train": "train", "heldout": "test"}
+"""Prompt file -> data file."""
+HINT = "You answer every question in one or two short, plain sentences."
+QUESTIONS_AT_ONCE = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--samples", type=Path, default=Path("outputs/quickstart-samples"), help="folder of the answers"
+    )
+    parser.add_argument("--rule", default="house_style", choices=sorted(RULES))
+    parser.add_argument("--plain", type=int, default=3, help="answers to each question alone")
+    parser.add_argument("--hinted", type=int, default=5, help="answers to each question with the hint")
+    parser.add_argument("--max-new-tokens", type=int, default=96)
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gap", type=float, default=0.5, help="least difference of scores within a pair")
+    parser.add_argument("--pairs-per-prompt", type=int, default=2)
+    options = parser.parse_args()
+
+    for prompts_name, data_name in SPLITS.items():
+        prompts = [row["prompt"] for row in read_rows(HERE / "prompts" / f"{prompts_name}.jsonl")]
+        answers = sample(prompts, options.samples / f"{prompts_name}.jsonl", options)
+        rows = [
+            row
+            for prompt in prompts
+            for row in pairs(
+                prompt, answers[prompt], rule=options.rule, gap=options.gap, limit=options.pairs_per_prompt
+            )
+        ]
+        target = HERE / "data" / f"{data_name}.jsonl"
+        write_rows(target, rows)
+        print(f"{target}: {len(rows)} pairs from {len(prompts)} questions, {target.stat().st_size / 1024:.0f} KiB")
+
+
+def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> dict[str, list[Answer]]:
+    """The answers to each prompt; those already in `store` are read, the others drawn and added chunk by chunk."""
+    done = {entry["prompt"]: [Answer(**answer) for answer in entry["answers"]] for entry in read_rows(store)}
+    missing = [prompt for prompt in prompts if prompt not in done]
+    if not missing:
+        return done
+    from rich.progress import track
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from alignment.modeling.embedded import resolve_embedded
+
+    folder = resolve_embedded("embedded:SmolLM2-135M-Instruct")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="bfloat16")
+    store.parent.mkdir(parents=True, exist_ok=True)
+    for start in track(range(0, len(missing), QUESTIONS_AT_ONCE), description=f"Answers to {store.stem} questions"):
+        asked = missing[start : start + QUESTIONS_AT_ONCE]
+        plain, hinted = (
+            draw_answers(
+                model,
+                tokenizer,
+                asked,
+                samples=samples,
+                max_new_tokens=options.max_new_tokens,
+                temperature=options.temperature,
+                # By the chunk's place in the whole list, so that a resumed run draws what an uninterrupted one does.
+                seed=options.seed + prompts.index(asked[0]),
+                batch_size=samples * QUESTIONS_AT_ONCE,
+                system=system,
+            )
+            for samples, system in ((options.plain, None), (options.hinted, HINT))
+        )
+        drawn = [[*alone, *asked_for] for alone, asked_for in zip(plain, hinted, strict=True)]
+        with store.open("a", encoding="utf-8") as file:
+            for prompt, answers in zip(asked, drawn, strict=True):
+                file.write(dump({"prompt": prompt, "answers": [asdict(answer) for answer in answers]}))
+        done |= dict(zip(asked, drawn, strict=True))
+    return done
+
+
+def pairs(prompt: str, answers: Sequence[Answer], *, rule: str, gap: float, limit: int) -> list[dict[str, Any]]:
+    """At most `limit` pairs of one question: n-th best that complies against n-th worst, `gap` apart at least."""
+    judge = RULES[rule].judge
+    distinct = list({answer.text: answer for answer in answers if answer.text}.values())
+    judged = [(answer, judge(prompt, answer.text, answer.finished)) for answer in distinct]
+    ranked = sorted(judged, key=lambda item: -item[1].score)
+    rows = []
+    for (better, above), (worse, below) in list(zip(ranked, reversed(ranked), strict=True))[:limit]:
+        if above.complies and above.score - below.score >= gap:
+            rows.append(row(prompt, better, worse, above, below))
+    return rows
+
+
+def row(prompt: str, better: Answer, worse: Answer, above: Judgement, below: Judgement) -> dict[str, Any]:
+    question = {"role": "user", "content": prompt}
+    return {
+        "prompt": prompt,
+        "chosen": [question, {"role": "assistant", "content": better.text}],
+        "rejected": [question, {"role": "assistant", "content": worse.text}],
+        "score_chosen": round(above.score, 3),
+        "score_rejected": round(below.score, 3),
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file; none when it does not exist yet."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(dump(entry) for entry in rows), encoding="utf-8")
+
+
+def dump(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    main()
