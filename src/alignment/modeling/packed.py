@@ -1,0 +1,120 @@
+"""The fast path: log-probabilities of completion tokens from a packed row with shared prompts.
+
+`prepare_for_packing` teaches a loaded model, once, to take a packed batch through its ordinary call, so that every
+wrapper (DDP, ZeRO-3, FSDP, autocast, peft) sees an ordinary forward. Without a packed batch nothing changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..errors import Fault, SetupError
+from .attention import (
+    PackedCall,
+    SharedPrompts,
+    attention_of,
+    choose_backend,
+    needs_of,
+    serve_shared_prompts,
+    this_machine,
+)
+from .logps import CompletionLogps, sum_by_completion
+from .target_head import accept_targets, head_softcap
+
+logger = logging.getLogger(__name__)
+
+VERIFIED = ("gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3")
+"""`model_type`s whose packed losses and gradients the tests compare with transformers' own. SmolLM2 is a llama."""
+
+
+class _PackedForward:
+    """Mixed into the model's class: its forward also takes a packed batch."""
+
+    def forward(self, *args: Any, packed: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """With `packed`, `(log-probabilities [N], mean logits [N])` of the completion tokens; else the model's own."""
+        if packed is None:
+            return super().forward(*args, **kwargs)
+        layout = SharedPrompts(packed["pair_lengths"], packed["input_ids"].device)
+        hidden = self.base_model(
+            input_ids=packed["input_ids"],
+            position_ids=packed["position_ids"],
+            # Four dimensions: a finished mask, which models hand on as it is. The attention does not look at it.
+            attention_mask=packed["position_ids"].new_zeros(1, 1, 1, 1),
+            use_cache=False,
+            shared_prompts=PackedCall(layout, self._packed_attention),
+        ).last_hidden_state[0]
+        if layout.calls < self.config.num_hidden_layers:
+            raise RuntimeError(f"{layout.calls} of {self.config.num_hidden_layers} layers attended to the packed row")
+        completion_hidden = hidden.index_select(0, packed["predictor_index"])
+        return self.lm_head(completion_hidden, targets=packed["targets"], softcap=head_softcap(self.config))
+
+
+def prepare_for_packing(
+    model: nn.Module,
+    *,
+    requested: str | None = None,
+    longest: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> str:
+    """Teach a model to take packed batches, in place, and say by which attention backend.
+
+    Call it on the model or its peft wrapper, before accelerate or DeepSpeed wrap it. Parameter names, tied
+    weights, `save_pretrained`, `generate` and calls without a packed batch stay as they were.
+
+    Args:
+        requested: the recipe's `attn_implementation`.
+        longest: tokens of the longest prompt with completion (`max_length`).
+        dtype, device: what the forward will compute in and on, where a wrapper (autocast, DeepSpeed) or a later move
+            makes that differ from the weights as they are now.
+
+    Raises:
+        SetupError: the model or the backend cannot give the same numbers as the padded computation.
+    """
+    language_model = _language_model(model)
+    config = language_model.config
+    needs = needs_of(config, dtype or language_model.dtype, longest)
+    backend = choose_backend(needs, this_machine(device or language_model.device), requested)
+    if not isinstance(language_model, _PackedForward):
+        accept_targets(language_model.get_output_embeddings())
+        serve_shared_prompts([layer.self_attn for layer in language_model.base_model.layers])
+        own = type(language_model)
+        # Same name and module: the class's name is what save_pretrained writes as the architecture.
+        language_model.__class__ = type(own.__name__, (_PackedForward, own), {"__module__": own.__module__})
+    language_model._packed_attention = attention_of(backend)
+    logger.info("Packed rows: attention by %s, log-probabilities of completion tokens only.", backend)
+    return backend
+
+
+def packed_logps(model: nn.Module, batch: Mapping[str, Any]) -> CompletionLogps:
+    """Log-probabilities of the completions of a batch of `PackedPreferenceCollator`.
+
+    Args:
+        model: a prepared model, wrapped or not.
+    """
+    token_logps, token_logits = model(packed=batch)
+    return sum_by_completion(token_logps, token_logits, batch["target_rows"], 2 * len(batch["weight"]))
+
+
+def _language_model(model: nn.Module) -> PreTrainedModel:
+    """The causal language model inside an optional peft wrapper, if it is one that packing is proven for."""
+    prompt_learning = any(c.is_prompt_learning for c in getattr(model, "peft_config", {}).values())
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    model_type = getattr(getattr(inner, "config", None), "model_type", type(inner).__name__)
+    if prompt_learning:
+        raise SetupError(_unsupported("prompt learning", "changes the prompt that two completions would share"))
+    if model_type not in VERIFIED:
+        raise SetupError(_unsupported(model_type, f"has not been proven equal; proven are {', '.join(VERIFIED)}"))
+    return inner
+
+
+def _unsupported(what: str, why: str) -> Fault:
+    return Fault(
+        key="packing", value=True, rule=f"cannot be used with {what}, which {why}", remedy="set packing: false"
+    )
