@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alignment.errors import Fault
+from alignment.errors import Fault, did_you_mean
+from alignment.sampling.rules import RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,13 @@ class SampleEvaluation:
 
     def faults(self, key: str = "sample_evaluation") -> Iterator[Fault]:
         """Every rule that these values break, for the recipe check (which adds that the files exist)."""
+        if self.rule not in RULES:
+            yield Fault(
+                key=f"{key}.rule",
+                value=self.rule,
+                rule=f"must be one of {', '.join(RULES)}",
+                remedy=did_you_mean(self.rule, RULES),
+            )
         for name in ("samples_per_prompt", "max_new_tokens", "batch_size"):
             value = getattr(self, name)
             if value < 1:

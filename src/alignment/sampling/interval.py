@@ -38,12 +38,15 @@ def rate_interval(rates: Sequence[float], answers: int) -> Interval:
         answers: Answers for each prompt.
 
     The effective number is p(1-p) / Var(p), with the variance of the mean estimated between prompts, kept between
-    the number of prompts (answers to one prompt are all alike) and the number of answers (all independent).
+    the number of prompts (answers to one prompt are all alike) and the number of answers (all independent). At rates
+    of 0 and 1 nothing tells the two apart, and the number of prompts counts.
     """
     prompts = len(rates)
     rate = sum(rates) / prompts
+    if rate in (0.0, 1.0):
+        return wilson(rate, prompts)
     variance = _variance_of_mean(rates)
-    independent = rate * (1 - rate) / variance if variance > 0 else prompts
+    independent = rate * (1 - rate) / variance if variance > 0 else math.inf
     return wilson(rate, min(max(independent, prompts), prompts * answers))
 
 

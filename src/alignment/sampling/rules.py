@@ -15,7 +15,7 @@ WORDS_MIN, WORDS_MAX = 12, 50
 SENTENCES_MAX = 3
 NEW_WORDS_MIN = 6
 REPEAT_LENGTH = 4
-STEM_LENGTH = 5
+STEM_LENGTH = 4
 
 PENALTIES: dict[str, float] = {
     "unfinished": 1.0,
@@ -37,7 +37,9 @@ _WORD = re.compile("[^\\W_]+(?:['\u2019-][^\\W_]+)*")
 _CLOSING = "[\"'\u201d\u2019)]*"
 _SENTENCE_END = re.compile(rf"[.!?]+{_CLOSING}(?=\s|$)")
 _FULL_STOP = re.compile(rf"[.!?]{_CLOSING}$")
-_MARKUP = re.compile(r"\*\*|__|`|^\s*(?:[-*•+]\s|\d{1,2}[.)]\s|#{1,6}\s|>\s|\|)|[\s(]1[.)]\s.*\s\(?2[.)]\s", re.MULTILINE)
+_MARKUP = re.compile(
+    r"\*\*|__|`|^\s*(?:[-*•+]\s|\d{1,2}[.)]\s|#{1,6}\s|>\s|\|)|[\s(]1[.)]\s.*\s\(?2[.)]\s", re.MULTILINE
+)
 _CHATTER = re.compile(
     r"^\W*(?:sure|certainly|absolutely|of course|great question|good question|hello|hi|hey|here(?: are| is|'s)|"
     r"let me|i(?:'m| am) (?:glad|happy|sorry)|i(?:'d| would) be|thank you)\b|\bas an ai\b|\bai assistant\b|\bsmollm\b",
