@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from alignment.errors import Fault
 
 _USUAL_MICRO_BATCH = 2
-"""Micro-batch chosen when only global_batch_size is stated: two padded pairs fit where one does, and more rarely pay."""
+"""Micro-batch when only global_batch_size is stated; a larger one only pads more."""
 
 
 class Batch(NamedTuple):

@@ -88,7 +88,10 @@ BOUNDS: Mapping[str, Bound] = {
     "ddp_timeout": at_least(1, "seconds; 1800 is the default"),
     "dataset_mixture.seed": _SEED,
     "dataset_mixture.datasets[].weight": Bound(
-        low=0, low_open=True, high=1, remedy="a share of the source's rows; 1 takes all, and a source not wanted is removed"
+        low=0,
+        low_open=True,
+        high=1,
+        remedy="a share of the source's rows; 1 takes all of them",
     ),
 }
 

@@ -18,7 +18,7 @@ from .keys import MOVED, NOT_HERE, unknown_key
 from .places import Places
 from .relations import relation_faults
 from .schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
-from .settings import GRADIENT_CHECKPOINTING, Settings, training_hints
+from .settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
 from .types import convert, hints, plain, required
 
 _ROOT: Mapping[str, Any] = {
@@ -135,8 +135,8 @@ def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Che
     if data.get("dataset_mixture"):
         data["dataset_mixture"] = _mixture(placed["dataset_mixture"], found)
     evaluated = values.get("eval_strategy", "no") != "no" or values.get("do_eval")
-    if evaluated and data.get("dataset_name"):
-        data.setdefault("dataset_test_split", "test")
+    if data.get("dataset_name"):
+        data["dataset_test_split"] = (data.get("dataset_test_split") or "test") if evaluated else None
     model = {key: freeze(placed[key]) for key in hints(ModelArguments) if key in placed}
     if model.get("lora_target_modules") == ("all-linear",):
         model["lora_target_modules"] = "all-linear"
@@ -162,7 +162,7 @@ def _mixture(values: Mapping[str, Any], found: Mapping[str, str]) -> DatasetMixt
 def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """`training` in the spelling of the installed transformers, with the few defaults that are ours."""
     fields = hints(METHODS[method].config_class())
-    arguments = {"bf16": False, "report_to": "none", **training}
+    arguments = {**DEFAULTS, **training}
     if "warmup_ratio" in arguments:
         ratio = arguments.pop("warmup_ratio")
         arguments["warmup_steps"] = arguments.get("warmup_steps") or ratio

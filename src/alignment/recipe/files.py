@@ -26,7 +26,8 @@ def available_recipes() -> list[str]:
 
 
 def find_recipe(source: str | Path, *, beside: Path | None = None) -> Path:
-    """`<name>` -> recipes/<name>/config.yaml, `<name>/<variant>` -> recipes/<name>/<variant>.yaml, `*.yaml` -> that path.
+    """The file of a recipe: `<name>` is recipes/<name>/config.yaml, `<name>/<variant>` recipes/<name>/<variant>.yaml,
+    and anything ending in .yaml a path.
 
     `beside` is the folder that relative paths start from (a recipe's `extends`), else the working directory.
 
@@ -106,6 +107,8 @@ def _extended(base: str, layer: Document, path: Path) -> Path:
 def _missing(text: str, rule: str) -> Fault:
     names = available_recipes()
     near = difflib.get_close_matches(text.removeprefix("recipes/"), names, n=1, cutoff=0.5)
-    listed = f"available: {', '.join(names)}" if names else "a recipe is a name under recipes/ or a path to a .yaml file"
+    listed = (
+        f"available: {', '.join(names)}" if names else "a recipe is a name under recipes/ or a path to a .yaml file"
+    )
     remedy = f"did you mean {near[0]}? {listed}" if near else listed
     return Fault(key="recipe", value=text, rule=rule, remedy=remedy)

@@ -13,7 +13,7 @@ class FrozenDict(dict[str, Any]):
         raise TypeError("a recipe is read-only; state the change in YAML or on the command line")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenDict, (dict(self),)

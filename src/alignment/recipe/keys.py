@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from alignment.errors import Fault, did_you_mean
 
+_CHECKPOINTING = "write gradient_checkpointing; it is translated for the transformers at hand"
+
 MOVED: Mapping[str, str] = {
     "torch_dtype": "write dtype",
     "evaluation_strategy": "write eval_strategy",
@@ -37,8 +39,8 @@ MOVED: Mapping[str, str] = {
     "lr_scheduler": "write lr_scheduler_type",
     "optimizer": "write optim",
     "gradient_clipping": "write max_grad_norm; 0 switches clipping off",
-    "activation_checkpointing": "write gradient_checkpointing; it is translated for the transformers at hand",
-    "activation_checkpointing_kwargs": "write gradient_checkpointing_kwargs; it is translated for the transformers at hand",
+    "activation_checkpointing": _CHECKPOINTING,
+    "activation_checkpointing_kwargs": "write gradient_checkpointing_kwargs",
     "base_model": "write model_name_or_path",
     "model_name": "write model_name_or_path",
     "model_code_revision": "write model_revision",

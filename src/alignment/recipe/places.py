@@ -36,8 +36,8 @@ class Places:
         for key in _MODEL_KEYS:
             if settings.sound(key) and settings[key]:
                 yield from self._model(key, settings[key])
-        for key, value in _datasets(settings):
-            yield from self._dataset(key, value)
+        for key, source in _datasets(settings):
+            yield from self._dataset(key, source)
         if settings.sound("chat_template") and settings["chat_template"]:
             yield from self._template("chat_template", settings["chat_template"])
         if settings.sound("sample_evaluation"):
@@ -71,7 +71,7 @@ class Places:
             if path.is_dir():
                 self._note(key, value, path, Path.cwd())
             else:
-                yield Fault(key=key, value=value, rule="must be a folder", remedy="give the folder that holds config.json")
+                yield Fault(key=key, value=value, rule="must be a folder", remedy="the one with config.json")
         elif _is_path(value):
             yield self._missing(key, value, "give a Hub id, or a folder written by save_pretrained")
         elif not _is_hub_id(value):

@@ -108,7 +108,7 @@ class DataArguments:
     dataset_train_split: str = "train"
     """Split that is trained on."""
     dataset_test_split: str | None = None
-    """Split that is evaluated on. When absent it is `test` if eval_strategy asks for evaluation, else none."""
+    """Split that is evaluated on: `test` when absent, and none at all unless eval_strategy asks for evaluation."""
     dataset_mixture: DatasetMixture | None = None
     """Several data sets instead of one."""
     chat_template: str | None = None

@@ -12,8 +12,8 @@ from alignment.methods import METHODS
 from .schema import DataArguments, ModelArguments
 from .types import hints
 
-# What differs from the config classes' defaults: TRL turns bf16 on by itself, which no recipe of ours should hide.
-DEFAULTS: Mapping[str, Any] = {"bf16": False, "report_to": "none"}
+DEFAULTS: dict[str, Any] = {"bf16": False, "report_to": "none"}
+"""Ours, whatever the config class says: TRL's turn bf16 on by themselves, which a recipe should not leave unsaid."""
 GRADIENT_CHECKPOINTING = "auto"
 """The value of `gradient_checkpointing` that leaves the number of checkpointed layers to the memory at hand."""
 

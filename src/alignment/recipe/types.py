@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -31,7 +31,7 @@ def convert(key: str, declared: Any, node: Any) -> tuple[Any, list[Fault]]:
     A dataclass type is a mapping with exactly its fields; one value is accepted where a list of such is declared.
     """
     members = tuple(_without_text_forms(_members(declared)))
-    nested = next((member for member in members if is_dataclass(member)), None)
+    nested = next((member for member in members if isinstance(member, type) and is_dataclass(member)), None)
     if nested is not None and not (node is None and type(None) in members):
         return convert_mapping(key, nested, node)
     entry = next((get_args(m)[0] for m in members if _is_list(m) and is_dataclass(get_args(m)[0])), None)
@@ -50,13 +50,13 @@ def convert_mapping(key: str, declared: type, node: Any) -> tuple[dict[str, Any]
     """`convert` for a dataclass type: unknown, missing and wrong entries, all of them."""
     if not isinstance(node, dict):
         return {}, [_mismatch(key, (dict,), node)]
-    fields = hints(declared)
+    known = hints(declared)
     values: dict[str, Any] = {}
     faults: list[Fault] = []
     for name, item in node.items():
-        if name not in fields:
-            listed = f"known keys: {', '.join(fields)}"
-            remedy = did_you_mean(name, fields)
+        if name not in known:
+            listed = f"known keys: {', '.join(known)}"
+            remedy = did_you_mean(name, known)
             faults.append(
                 Fault(
                     key=join(key, name),
@@ -65,7 +65,7 @@ def convert_mapping(key: str, declared: type, node: Any) -> tuple[dict[str, Any]
                 )
             )
             continue
-        values[name], inner = convert(join(key, name), fields[name], item)
+        values[name], inner = convert(join(key, name), known[name], item)
         faults.extend(inner)
     for name in required(declared):
         if name not in node:
@@ -73,17 +73,14 @@ def convert_mapping(key: str, declared: type, node: Any) -> tuple[dict[str, Any]
     return values, faults
 
 
-@cache
-def hints(cls: type) -> dict[str, Any]:
-    """Field names of a dataclass and their resolved types."""
+def hints(cls: Any) -> dict[str, Any]:
+    """Names of the fields of a dataclass, and their resolved types."""
     resolved = get_type_hints(cls)
-    return {name: resolved[name] for name, field in cls.__dataclass_fields__.items() if field.init}
+    return {field.name: resolved[field.name] for field in fields(cls) if field.init}
 
 
-def required(cls: type) -> list[str]:
+def required(cls: Any) -> list[str]:
     """Fields of a dataclass without a default."""
-    from dataclasses import MISSING, fields
-
     return [field.name for field in fields(cls) if field.default is MISSING and field.default_factory is MISSING]
 
 
@@ -184,7 +181,10 @@ def _is_list(member: Any) -> bool:
 
 @cache
 def _adapter(members: tuple[Any, ...]) -> TypeAdapter[Any]:
-    return TypeAdapter(Union[members] if len(members) > 1 else members[0], config=_FINITE)  # noqa: UP007
+    # A whole number stays one where a float is declared: the manifest says `eval_steps: 400`, as the recipe does.
+    members = (*members, int) if float in members else members
+    declared: Any = Union[members] if len(members) > 1 else members[0]  # noqa: UP007
+    return TypeAdapter(declared, config=_FINITE)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,108 @@
+"""Rules between the keys that say what is trained and evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alignment.errors import Fault
+from alignment.methods import METHODS
+
+from .settings import Settings
+
+_IN_MIXTURE = {
+    "dataset_config": "config in each of dataset_mixture.datasets",
+    "dataset_revision": "revision in each of dataset_mixture.datasets",
+    "dataset_train_split": "split in each of dataset_mixture.datasets",
+    "dataset_test_split": "dataset_mixture.test_split_size",
+}
+
+
+def _source(s: Settings) -> Iterator[Fault]:
+    if not s.sound("dataset_name", "dataset_mixture"):
+        return
+    name, mixture = s["dataset_name"], s["dataset_mixture"]
+    if name is None and mixture is None:
+        yield Fault(
+            key="dataset_name",
+            rule="must be stated, unless dataset_mixture is",
+            remedy="give a Hub id, or a local JSON, JSONL or Parquet file or folder",
+        )
+    if name is not None and mixture is not None:
+        yield Fault(
+            key="dataset_name",
+            value=name,
+            rule="contradicts dataset_mixture",
+            remedy="keep one of the two; `dataset_mixture: null` drops an inherited mixture",
+        )
+    elif mixture is not None:
+        for key, instead in _IN_MIXTURE.items():
+            if s.sound(key) and s.changed(key):
+                yield Fault(key=key, value=s[key], rule="belongs to dataset_name", remedy=f"remove it; write {instead}")
+
+
+def _mixture(s: Settings) -> Iterator[Fault]:
+    mixture = s["dataset_mixture"]
+    if mixture is None or not s.sound("dataset_mixture"):
+        return
+    sources = mixture["datasets"]
+    if not sources:
+        yield Fault(key="dataset_mixture.datasets", rule="must list at least one data set", remedy="give its id")
+    size = mixture.get("test_split_size")
+    if size is not None and (size <= 0 or (size >= 1 and size != int(size))):
+        yield Fault(
+            key="dataset_mixture.test_split_size",
+            value=size,
+            rule="must be a share of the rows between 0 and 1, or a whole number of rows",
+            remedy="such as 0.05 or 500",
+        )
+    if s.method is None:
+        return
+    for at, source in enumerate(sources):
+        columns = source.get("columns")
+        if columns is None or METHODS[s.method].data != "preference":
+            continue
+        missing = [column for column in ("chosen", "rejected") if column not in columns]
+        if missing:
+            yield Fault(
+                key=f"dataset_mixture.datasets[{at}].columns",
+                value=columns,
+                rule=f"must keep {' and '.join(missing)}, which {s.method} trains on",
+                remedy="add them, or remove columns to keep all",
+            )
+
+
+def _evaluation(s: Settings) -> Iterator[Fault]:
+    strategy = s.stages("eval_strategy")
+    wanted = strategy != "no" or (s.sound("do_eval") and s["do_eval"])
+    if strategy != "no" and s.stated.get("do_eval") is False:
+        yield Fault(
+            key="do_eval", value=False, rule=f"contradicts eval_strategy {strategy}", remedy="remove one of the two"
+        )
+    if not wanted:
+        return
+    asked = f"eval_strategy {strategy}" if strategy != "no" else "do_eval: true"
+    mixture = s["dataset_mixture"]
+    if s.sound("dataset_mixture") and mixture is not None and mixture.get("test_split_size") is None:
+        yield Fault(
+            key="dataset_mixture.test_split_size",
+            rule=f"must be stated, since {asked} needs test data",
+            remedy="such as 0.05 or 500, or write eval_strategy: no",
+        )
+    if mixture is None and "dataset_test_split" in s.stated and s["dataset_test_split"] is None:
+        yield Fault(
+            key="dataset_test_split",
+            value="null",
+            rule=f"must name a split, since {asked} needs test data",
+            remedy="such as test, or write eval_strategy: no",
+        )
+    split = s.stated.get("dataset_test_split") or "test"
+    if mixture is None and s.sound("dataset_test_split", "dataset_train_split") and split == s["dataset_train_split"]:
+        yield Fault(
+            key="dataset_test_split",
+            value=split,
+            rule="must not be the split that is trained on",
+            remedy="name another, or cut one in two: train[:95%] and train[95%:]",
+        )
+
+
+DATA_RULES = (_source, _mixture, _evaluation)
