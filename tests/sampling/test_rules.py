@@ -31,7 +31,7 @@ def test_a_complete_plain_short_answer_complies_and_scores_one():
         ("several_paragraphs", GOOD.replace("calm, but", "calm,\n\nbut")),
         (
             "echo",
-            "Why do cats purr? Cats do so when they feel safe, calm, warm and loved by people".replace("?", ",") + ".",
+            "Why do cats purr, you say. Cats do so when they feel safe, calm and loved by people.",
         ),
         ("asks_back", "Cats purr when they feel safe and calm, and to soothe themselves. Is your cat purring now?"),
         ("repeats", "Cats purr when they feel safe, and when they feel safe they also rest and groom."),
@@ -94,9 +94,9 @@ def test_inflected_forms_share_the_subject():
 
 
 def test_words_and_repeats():
-    assert words("It’s a well-known 12.5% of H2O.") == ["it’s", "a", "well-known", "12", "5", "of", "h2o"]
-    assert repeats("a b c d x a b c d".split(), 4)
-    assert not repeats("a b c x a b c".split(), 4)
+    assert words("It\u2019s a well-known 12.5% of H2O.") == ["it\u2019s", "a", "well-known", "12", "5", "of", "h2o"]
+    assert repeats(list("abcdxabcd"), 4)
+    assert not repeats(list("abcxabc"), 4)
 
 
 def test_the_table_names_the_rule():
