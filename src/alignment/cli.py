@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import time
+import warnings
 from collections.abc import Callable, Sequence
 
-from alignment.errors import EXIT_USER, UserError
+from alignment.errors import EXIT_USER, Preempted, UserError
+
+PATIENCE = 3.0
+"""Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that
+died when this one only lost contact with it. The launcher then ends this rank before it speaks."""
+
+LOST_PEER = re.compile(r"[Cc]onnection (closed|reset) by peer|[Cc]onnection was likely closed|Broken pipe")
 
 
 def guarded(main: Callable[[], int | None]) -> int:
-    """Run `main`; a user's fault becomes one message on stderr and exit code 2, from the first rank alone."""
+    """Run `main`; a user's fault becomes one message on stderr and exit code 2, whatever the number of ranks."""
     try:
         return main() or 0
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"\n{error}", file=sys.stderr, flush=True)
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(PATIENCE)
+        print(f"\n{error}", file=sys.stderr, flush=True)
         return EXIT_USER
+    except Preempted as stop:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"\n{stop} The same command continues from there.", file=sys.stderr, flush=True)
+        return 0
+    except RuntimeError as error:
+        if LOST_PEER.search(str(error)):
+            time.sleep(PATIENCE)
+        raise
     except KeyboardInterrupt:
         print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
         return 130
@@ -39,6 +57,8 @@ def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
     """Entry point of `scripts/<method>.py`: check the recipe, run it, exit."""
 
     def main() -> None:
+        # PyTorch deprecates names that DeepSpeed still calls, at every collective operation.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
         source, overrides = recipe_arguments(f"Train a recipe{f' with {method}' if method else ''}.", argv)
         from alignment.recipe import load_recipe
 

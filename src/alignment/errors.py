@@ -69,6 +69,10 @@ class SetupError(UserError):
     title = "The command cannot run here"
 
 
+class Preempted(Exception):
+    """The run was told to stop and its work is saved. Nobody's fault: entry points exit with 0."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy such as `did you mean gamma_beta_ratio?`, or an empty string when nothing is near."""
     near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)

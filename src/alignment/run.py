@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,8 +16,13 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
+from alignment.callbacks.finite import StopOnNonFinite
+from alignment.callbacks.preemption import StopOnSignal
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, resolve_chat_template
+from alignment.disk import check_room
+from alignment.distribution import check_resumable, check_sharded
+from alignment.errors import Preempted
 from alignment.methods import METHODS
 from alignment.modeling.load import load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
@@ -42,12 +48,17 @@ def run(recipe: Recipe) -> Path:
     config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
     state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
     config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
+    if config.ddp_find_unused_parameters is None:
+        config.ddp_find_unused_parameters = False  # every trained parameter takes part in every step
     publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's
 
     with claimed_by_all(recipe, config) as folder:
         if folder.finished:
             state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
             return folder.path
+        resume_from = config.resume_from_checkpoint or folder.resume_from
+        if isinstance(resume_from, str | Path):
+            check_resumable(Path(resume_from), config)
         method = METHODS[recipe.method]
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
         with state.main_process_first():
@@ -63,9 +74,11 @@ def run(recipe: Recipe) -> Path:
             processing_class=tokenizer,
             peft_config=lora_config(recipe.model),
         )
-        if folder.resume_from:
-            state.print(f"Continuing from {folder.resume_from}.")
-        timing = train(trainer, resume_from=config.resume_from_checkpoint or folder.resume_from)
+        check_sharded(trainer.accelerator)
+        check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer))
+        if resume_from:
+            state.print(f"Continuing from {resume_from}.")
+        timing = train(trainer, resume_from=resume_from)
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
         trained = dataclasses.replace(recipe.model, **AS_SAVED, model_name_or_path=str(folder.path))
         after = measured(recipe, trained, tokenizer, "After training")
@@ -119,7 +132,13 @@ def measured(
 def train(trainer: Trainer, *, resume_from: Path | str | bool | None) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
     resume = str(resume_from) if isinstance(resume_from, Path) else resume_from
-    metrics = trainer.train(resume_from_checkpoint=resume).metrics
+    preemption = StopOnSignal()
+    trainer.add_callback(preemption)
+    trainer.add_callback(StopOnNonFinite(trainer))
+    with preemption.listening():
+        metrics = trainer.train(resume_from_checkpoint=resume).metrics
+    if preemption.stopped_at is not None:
+        raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
     trainer.save_metrics("train", metrics)
     if trainer.eval_dataset is not None:
         trainer.save_metrics("eval", trainer.evaluate())
@@ -127,11 +146,20 @@ def train(trainer: Trainer, *, resume_from: Path | str | bool | None) -> dict[st
     return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
 
 
-def report(
-    recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any]
-) -> None:
+def optimizer_steps(trainer: Trainer) -> int:
+    """How many optimiser steps the whole run takes."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return math.ceil(math.ceil(len(trainer.train_dataset) / batch) * args.num_train_epochs)
+
+
+def report(recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any]) -> None:
     """Curves, card and manifest; the manifest comes last, because it marks the run as finished."""
-    plot_curves(trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})")
+    plot_curves(
+        trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})"
+    )
     manifest = build_manifest(
         recipe,
         trainer=trainer,

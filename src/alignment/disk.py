@@ -1,0 +1,84 @@
+"""Whether what a run will write fits on the disk, asked before the first step."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+from torch import Tensor, nn
+from transformers import TrainingArguments
+
+from alignment.errors import Fault, SetupError
+
+_GIB = 2**30
+_ADAM_BYTES = {"8bit": 2, "4bit": 1}
+"""Bytes a trainable parameter that two optimiser states take, by a word in the optimiser's name; 8 in fp32."""
+_SLACK = 1.02 * 2**20
+"""Tokenizer, configuration, random states and logs of one saved folder."""
+
+
+def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps: int) -> None:
+    """Refuse a run whose checkpoints and final model do not fit into `folder`.
+
+    Args:
+        steps: optimiser steps of the run.
+
+    Raises:
+        SetupError: with the bytes needed and the bytes free.
+    """
+    one, kept = checkpoint_bytes(model, args), checkpoints_kept(args, steps=steps)
+    needed = kept * one + _weight_bytes(model, adapters_only=False)
+    present = sum(file.stat().st_size for file in folder.glob("checkpoint-*/**/*") if file.is_file())
+    free = shutil.disk_usage(folder).free
+    if needed <= free + present:
+        return
+    raise SetupError(
+        Fault(
+            key="output_dir",
+            value=str(folder),
+            rule=f"needs {_gib(needed)}: {kept} checkpoint{'s' * (kept != 1)} of {_gib(one)} at a time and the final "
+            f"model; {_gib(free + present)} are there",
+            remedy="make room, choose another --output_dir, or lower save_total_limit"
+            + ("" if args.save_total_limit else " (absent: every checkpoint stays)"),
+        )
+    )
+
+
+def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
+    """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimiser states."""
+    weights = _weight_bytes(model, adapters_only=hasattr(model, "peft_config"))
+    if args.save_only_model:
+        return weights
+    trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    states = next((size for word, size in _ADAM_BYTES.items() if word in str(args.optim)), 8)
+    sharded = args.deepspeed_plugin is not None  # DeepSpeed writes fp32 masters, and its own copy of the weights
+    return weights + trainable * (states + (4 + 2 if sharded else 0))
+
+
+def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
+    """Checkpoints that lie on the disk at the same time; the oldest goes after the newest is written."""
+    strategy = str(args.save_strategy.value)
+    if strategy == "no":
+        return 1  # a run that is told to stop still saves one
+    every = args.save_steps if args.save_steps >= 1 else args.save_steps * steps
+    saves = math.ceil(steps / max(1, every)) if strategy == "steps" else math.ceil(args.num_train_epochs)
+    return max(1, min(saves, args.save_total_limit + 1 if args.save_total_limit else saves))
+
+
+def _weight_bytes(model: nn.Module, *, adapters_only: bool) -> float:
+    """Bytes of the saved weights, or of the trained ones alone."""
+    return _SLACK + sum(
+        _numel(parameter) * parameter.element_size()
+        for parameter in model.parameters()
+        if parameter.requires_grad or not adapters_only
+    )
+
+
+def _numel(parameter: Tensor) -> int:
+    """Elements of the whole parameter; under ZeRO-3 the local tensor is empty."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.1f} GiB"
