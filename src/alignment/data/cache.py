@@ -41,13 +41,21 @@ class PreparedPairs(NamedTuple):
     statistics: TokenStatistics
     fingerprint: str
     """sha256 of rows, tokenizer, template, settings and algorithm."""
+    cached_in: Path | None
+    """Where the ids are kept; `None` without a cache."""
+    from_cache: bool
+    """Whether they were there already."""
+
+    def __str__(self) -> str:
+        if self.cached_in is None:
+            return str(self.statistics)
+        return f"{self.statistics}\n{'taken from' if self.from_cache else 'kept in'} {self.cached_in}"
 
 
 def default_cache() -> Path:
-    """`$ALIGNMENT_CACHE`, or `alignment-handbook` in the user's cache folder."""
-    if folder := os.environ.get("ALIGNMENT_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alignment-handbook"
+    """`$ALIGNMENT_CACHE`, or `~/.cache/alignment-handbook`."""
+    stated = os.environ.get("ALIGNMENT_CACHE")
+    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "alignment-handbook"
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Dataset:
@@ -99,17 +107,14 @@ def prepare_pairs(
             }
         )
         if cache is None:
-            return PreparedPairs(*_tokenize(dataset, tokenizer, settings, num_proc), key)
+            return PreparedPairs(*_tokenize(dataset, tokenizer, settings, num_proc), key, None, False)
         entry = cache / "pairs" / key
-        found = _read(entry)
-        if found is None:
-            _write(entry, dataset, tokenizer, settings, num_proc)
-            found = _read(entry)
-            assert found is not None, f"{entry} was written and does not read back"
-            logger.info("Tokenised %d pairs; their ids are kept in %s", found[1].rows, entry)
-        else:
-            logger.info("Took the ids of %d pairs from the cache, %s", found[1].rows, entry)
-        return PreparedPairs(*found, key)
+        if (found := _read(entry)) is not None:
+            return PreparedPairs(*found, key, entry, True)
+        _write(entry, dataset, tokenizer, settings, num_proc)
+        written = _read(entry)
+        assert written is not None, f"{entry} was written and does not read back"
+        return PreparedPairs(*written, key, entry, False)
 
 
 def _tokenize(
@@ -185,13 +190,14 @@ def _write(
                 remedy="set ALIGNMENT_CACHE to a folder that can",
             )
         ) from error
+    damaged = entry.exists()
     try:
         tokenized, statistics = _tokenize(dataset, tokenizer, settings, num_proc, scratch)
         fresh = scratch / "entry"
         tokenized.save_to_disk(str(fresh))
         seal = {"files": _digests(fresh), "statistics": statistics.as_dict()}
         (fresh / _SEAL).write_text(json.dumps(seal, indent=2), encoding="utf-8")
-        if entry.exists() and _read(entry) is None:
+        if damaged:
             entry.rename(scratch / "damaged")
         try:
             fresh.rename(entry)

@@ -6,6 +6,11 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+
 from alignment.errors import DataError, Fault, RecipeError
 
 if TYPE_CHECKING:
@@ -103,8 +108,6 @@ def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_g
     Raises:
         DataError: the tokenizer has no template, or the template refuses these messages.
     """
-    import jinja2
-
     if not tokenizer.chat_template:
         raise DataError(
             Fault(
@@ -124,13 +127,19 @@ def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_g
     return text
 
 
-def _check_syntax(source: str, key: str) -> None:
-    import jinja2
-    import jinja2.ext
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %}`, the tag by which transformers marks what the assistant said."""
 
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _check_syntax(source: str, key: str) -> None:
     try:
-        # `generation` blocks are an extension of transformers that plain Jinja cannot judge.
-        if "generation" not in source.replace("add_generation_prompt", ""):
-            jinja2.Environment(extensions=[jinja2.ext.loopcontrols]).parse(source)
+        jinja2.Environment(extensions=[_Generation, "jinja2.ext.loopcontrols"]).parse(source)
     except jinja2.TemplateSyntaxError as error:
-        raise RecipeError(Fault(key=key, rule=f"is not valid Jinja: {error.message} in line {error.lineno}")) from error
+        rule = f"is not valid Jinja: {error.message} in line {error.lineno}"
+        raise RecipeError(Fault(key=key, rule=rule)) from error

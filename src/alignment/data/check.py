@@ -131,7 +131,8 @@ def _check_objects(rows: Sequence[Mapping[str, Any] | RowFault], kind: Kind) -> 
             good.append(check(row))
         except RowFault as fault:
             faults[index] = fault
-    return Dataset.from_list(good, features=_features(kind)), faults
+    columns = {column: [row[column] for row in good] for column in COLUMNS[kind]}
+    return Dataset.from_dict(columns, features=_features(kind)), faults
 
 
 def _check_dataset(rows: Dataset, kind: Kind, name: str, num_proc: int | None) -> tuple[Dataset, dict[int, RowFault]]:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from peft import PeftConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
@@ -61,6 +63,7 @@ class ReferenceFreeTrainer(Trainer):
         )
         self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
         self._meters = {"train": MeanMeter(), "eval": MeanMeter()}
+        self._finite: list[tuple[Tensor, Tensor]] = []
         super().__init__(
             model=model,
             args=args,
@@ -129,6 +132,7 @@ class ReferenceFreeTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
         """`[pairs, chosen tokens]` of the whole optimiser step: all its micro-batches on all ranks."""
+        self._finite.clear()
         counts = torch.zeros(2, device=device)
         for batch in batch_samples:
             weight = batch["weight"]
@@ -151,6 +155,8 @@ class ReferenceFreeTrainer(Trainer):
         weight = inputs["weight"].to(logps.sums.dtype)
         chosen_sums = logps.sums.chunk(2)[0]
         losses, chosen_rewards, rejected_rewards = self.pair_losses(*logps.means.chunk(2))
+        if model.training:
+            self._finite.append((inputs["index"], torch.isfinite(losses.detach())))
         loss = (losses * weight).sum() / step_pairs
         if self.sft_weight:
             loss = loss - self.sft_weight * (chosen_sums * weight).sum() / step_tokens
@@ -158,6 +164,11 @@ class ReferenceFreeTrainer(Trainer):
         self._meters["train" if model.training else "eval"].add(terms)
         loss = loss * self.accelerator.num_processes
         return (loss, {"rewards": chosen_rewards - rejected_rewards}) if return_outputs else loss
+
+    def rows_with_bad_loss(self) -> list[int]:
+        """Rows of the current optimiser step whose loss is NaN or infinite, on any rank. A collective call."""
+        mine = [row for rows, finite in self._finite for row in rows[~finite.to(rows.device)].tolist()]
+        return sorted(set(gather_object(mine)))
 
     # -- logging and evaluation
 
@@ -188,9 +199,10 @@ class ReferenceFreeTrainer(Trainer):
     def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
         if dataset is None or "prompt_ids" in dataset.column_names:
             return dataset
-        from alignment.data import tokenize_pairs
+        from alignment.data import default_cache, prepare_pairs
 
-        return tokenize_pairs(
+        state = PartialState()
+        prepared = prepare_pairs(
             dataset,
             tokenizer,
             max_length=args.max_length,
@@ -199,7 +211,11 @@ class ReferenceFreeTrainer(Trainer):
             truncation=args.truncation,
             generation_prompt=args.generation_prompt,
             num_proc=args.dataset_num_proc,
+            cache=default_cache(),
+            main_process_first=state.local_main_process_first,
         )
+        state.print(prepared)
+        return prepared.dataset
 
 
 def disable_dropout(model: nn.Module) -> None:

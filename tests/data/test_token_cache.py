@@ -1,0 +1,197 @@
+"""Ids on disk: found again by equal calls only, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+
+import pytest
+from tiny import gemma_tokenizer, preference_rows
+
+from alignment.data import cache as cache_module
+from alignment.data import check_rows, default_cache, prepare_pairs, tokenize_pairs, tokenize_preference
+from alignment.errors import DataError, SetupError
+
+LENGTHS = {"max_length": 60, "max_prompt_length": 30}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return gemma_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return check_rows(preference_rows(30), kind="preference").dataset
+
+
+@pytest.fixture
+def never_tokenised(monkeypatch):
+    """From here on, tokenising a row is a failure."""
+
+    def arm():
+        def forbidden(*_, **__):
+            raise AssertionError("tokenised although the ids were in the cache")
+
+        monkeypatch.setattr(cache_module, "_tokenize", forbidden)
+
+    return arm
+
+
+def entries(folder):
+    return sorted(path.name for path in (folder / "pairs").iterdir())
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, monkeypatch, num_proc):
+    monkeypatch.setattr(cache_module, "PARALLEL_FROM", 10)
+    expected = [tokenize_preference(row, tokenizer, **LENGTHS) for row in rows]
+    kept = tokenize_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, num_proc=num_proc)
+    unkept = tokenize_pairs(rows, tokenizer, **LENGTHS, num_proc=num_proc)
+    assert [dict(row) for row in kept] == expected
+    assert [dict(row) for row in unkept] == expected
+
+
+def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, tokenizer, never_tokenised):
+    first = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    never_tokenised()
+    second = prepare_pairs(rows, copy.deepcopy(tokenizer), **LENGTHS, cache=tmp_path)
+    assert (first.from_cache, second.from_cache) == (False, True)
+    assert second.dataset[:] == first.dataset[:]
+    assert second.statistics == first.statistics
+    assert f"taken from {tmp_path}" in str(second)
+
+
+def test_whatever_decides_the_ids_is_in_the_fingerprint(rows, tokenizer):
+    def fingerprint(dataset=rows, tokenizer=tokenizer, **settings):
+        return prepare_pairs(dataset, tokenizer, **{**LENGTHS, **settings}).fingerprint
+
+    other_template, other_eos = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
+    other_template.chat_template += " "
+    other_eos.eos_token = "<end_of_turn>"
+    seen = [
+        fingerprint(),
+        fingerprint(rows.select(range(29))),
+        fingerprint(rows.select([1, 0, *range(2, 30)])),
+        fingerprint(tokenizer=other_template),
+        fingerprint(tokenizer=other_eos),
+        fingerprint(tokenizer=gemma_tokenizer(390)),
+        fingerprint(max_length=61),
+        fingerprint(max_prompt_length=31),
+        fingerprint(truncation_mode="keep_start"),
+        fingerprint(truncation="completion_aware"),
+        fingerprint(generation_prompt="prompt"),
+    ]
+    assert len(set(seen)) == len(seen)
+    assert fingerprint() == seen[0]
+
+
+def flip_a_byte(entry):
+    arrow = next(entry.glob("*.arrow"))
+    content = bytearray(arrow.read_bytes())
+    content[len(content) // 2] ^= 1
+    arrow.write_bytes(content)
+
+
+def truncate(entry):
+    arrow = next(entry.glob("*.arrow"))
+    arrow.write_bytes(arrow.read_bytes()[:-100])
+
+
+def lose_the_seal(entry):
+    (entry / "seal.json").unlink()
+
+
+def empty(entry):
+    for path in entry.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, truncate, lose_the_seal, empty])
+def test_a_damaged_entry_is_tokenised_again(tmp_path, rows, tokenizer, damage, caplog):
+    first = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    expected = first.dataset[:]
+    damage(first.cached_in)
+    again = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    assert again.from_cache is False
+    assert again.dataset[:] == expected
+    assert "damaged" in caplog.text
+    assert entries(tmp_path) == [again.fingerprint]
+    assert prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path).from_cache
+
+
+def test_a_run_killed_while_writing_leaves_nothing_that_is_found(tmp_path, rows, tokenizer, monkeypatch):
+    monkeypatch.setattr(cache_module, "_digests", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_only_the_rank_that_comes_first_tokenises(tmp_path, rows, tokenizer, never_tokenised):
+    order = []
+
+    @contextlib.contextmanager
+    def first(name):
+        order.append(f"{name} in")
+        yield
+        order.append(f"{name} out")
+
+    prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, main_process_first=lambda: first("main"))
+    never_tokenised()
+    prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, main_process_first=lambda: first("other"))
+    assert order == ["main in", "main out", "other in", "other out"]
+
+
+def test_two_writers_of_one_entry_both_succeed(tmp_path, rows, tokenizer, monkeypatch):
+    """Without a barrier two ranks can tokenise at once; the second finds the entry taken."""
+    real = cache_module._tokenize
+
+    def overtaken(*args):
+        monkeypatch.setattr(cache_module, "_tokenize", real)
+        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+        return real(*args)
+
+    monkeypatch.setattr(cache_module, "_tokenize", overtaken)
+    result = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    assert len(result.dataset) == 30
+    assert entries(tmp_path) == [result.fingerprint]
+
+
+def test_statistics_count_what_truncation_took(rows, tokenizer):
+    prepared = prepare_pairs(rows, tokenizer, max_length=40, max_prompt_length=10)
+    whole = prepare_pairs(rows, tokenizer, max_length=400, max_prompt_length=10)
+    pairs = list(zip(whole.dataset, prepared.dataset, strict=True))
+
+    def shorter(column):
+        return sum(len(after[column]) < len(before[column]) for before, after in pairs)
+
+    told = prepared.statistics
+    assert (told.rows, told.prompts_cut) == (30, shorter("prompt_ids"))
+    assert (told.chosen_cut, told.rejected_cut) == (shorter("chosen_ids"), shorter("rejected_ids"))
+    assert min(told.prompts_cut, told.chosen_cut) > 0
+    assert (whole.statistics.prompts_cut, whole.statistics.chosen_cut) == (0, 0)
+    lengths = [len(row["prompt_ids"]) for row in whole.dataset]
+    assert whole.statistics.lengths["prompt"]["mean"] == pytest.approx(sum(lengths) / 30)
+    assert whole.statistics.lengths["prompt"]["max"] == max(lengths)
+    assert f"truncated: {told.prompts_cut} prompts" in str(told)
+
+
+def test_rows_that_the_template_refuses_are_named(rows, tokenizer):
+    picky = copy.deepcopy(tokenizer)
+    text = rows[7]["prompt"][0]["content"]
+    picky.chat_template = "{% if messages[0].content == '" + text + "' %}{{ raise_exception('not this') }}{% endif %}x"
+    with pytest.raises(DataError) as caught:
+        prepare_pairs(rows, picky, **LENGTHS)
+    assert "row 7 is bad" in str(caught.value)
+    assert "failed for 1 of 30 rows" in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match=r"cannot be written.*ALIGNMENT_CACHE"):
+        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path / "file")
+
+
+def test_the_default_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALIGNMENT_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
