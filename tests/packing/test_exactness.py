@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from models import CONFIGS, KeepDouble, build, distance, gradients, packed, padded, random_pairs
+from packing_models import CONFIGS, KeepDouble, build, distance, gradients, packed, padded, random_pairs
 
 from alignment.losses import simpo_loss
 from alignment.modeling.attention import layout as layouts
