@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
 
-from hub.store import Account, Commit, Repo, git_oid
+from hub.store import Account, Commit, Refused, Repo, git_oid
 
 if TYPE_CHECKING:
     from hub.server import Handler
+
+PAGE = 3
+"""Entries on a page of `/tree`: small, so that clients must follow the links."""
 
 
 def info(http: Handler, repo: Repo, account: Account | None, revision: str) -> None:
@@ -43,8 +46,6 @@ def info(http: Handler, repo: Repo, account: Account | None, revision: str) -> N
 
 
 def tree(http: Handler, repo: Repo, account: Account | None, rest: str) -> None:
-    from hub.server import PAGE
-
     revision, _, folder = rest.partition("/")
     commit = _commit(repo, revision)
     prefix = f"{folder}/" if folder else ""
@@ -103,12 +104,12 @@ def preupload(http: Handler, repo: Repo, account: Account | None, revision: str)
 def commit(http: Handler, repo: Repo, account: Account | None, revision: str) -> None:
     _writable(repo, account)
     if revision not in repo.branches:
-        _refuse(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
     operations = [json.loads(line) for line in http.body.splitlines()]
     with http.hub.store.lock:
         done = http.hub.store.commit(repo, revision, operations)
     if isinstance(done, str):
-        _refuse(412 if done.startswith("A commit has happened") else 400, done)
+        raise Refused(412 if done.startswith("A commit has happened") else 400, done)
     assert isinstance(done, Commit)
     url = f"{http.hub.url}/{repo.name}/commit/{done.sha}"
     http._send(
@@ -126,7 +127,7 @@ def refs(http: Handler, repo: Repo, account: Account | None, revision: str) -> N
 def branch(http: Handler, repo: Repo, account: Account | None, name: str) -> None:
     _writable(repo, account)
     if name in repo.branches:
-        _refuse(409, "Reference already exists")
+        raise Refused(409, "Reference already exists")
     start = json.loads(http.body or b"{}").get("startingPoint", "main")
     repo.branches[name] = _commit(repo, start).sha
     http._send(200)
@@ -136,7 +137,7 @@ def tag(http: Handler, repo: Repo, account: Account | None, revision: str) -> No
     _writable(repo, account)
     name = json.loads(http.body)["tag"]
     if name in repo.tags:
-        _refuse(409, "Tag reference exists already")
+        raise Refused(409, "Tag reference exists already")
     repo.tags[name] = _commit(repo, revision).sha
     http._send(200)
 
@@ -144,19 +145,24 @@ def tag(http: Handler, repo: Repo, account: Account | None, revision: str) -> No
 def _commit(repo: Repo, revision: str) -> Commit:
     found = repo.at(revision)
     if found is None:
-        _refuse(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
     return found
 
 
 def _writable(repo: Repo, account: Account | None) -> None:
     if account is None or not account.may_write(repo.namespace):
-        _refuse(403, "Forbidden: pass a token with write access to this repository.")
+        raise Refused(403, "Forbidden: pass a token with write access to this repository.")
 
 
-def _refuse(status: int, message: str, code: str = "") -> None:
-    from hub.server import Refused
+def auth_check(http: Handler, repo: Repo, account: Account | None, revision: str) -> None:
+    check_access(repo, account)
+    http._send(200)
 
-    raise Refused(status, message, code)
+
+def check_access(repo: Repo, account: Account | None) -> None:
+    """Refuse the files of a gated repository to those who have not accepted its terms."""
+    if not repo.files_readable_by(account):
+        raise Refused(401 if account is None else 403, f"Access to {repo.kind} {repo.name} is restricted", "GatedRepo")
 
 
 ENDPOINTS = {
@@ -164,6 +170,7 @@ ENDPOINTS = {
     ("GET", "revision"): info,
     ("GET", "tree"): tree,
     ("GET", "refs"): refs,
+    ("GET", "auth-check"): auth_check,
     ("POST", "paths-info"): paths_info,
     ("POST", "preupload"): preupload,
     ("POST", "commit"): commit,

@@ -8,26 +8,17 @@ with HubServer() as hub:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub.store import Account, Repo, Store
-
-_API = re.compile(
-    r"/api/(model|dataset)s/([^/]+/[^/]+?)(?:/(revision|preupload|commit|tree|paths-info|refs|branch|tag)(?:/(.*))?)?"
-)
-_FILE = re.compile(r"/(?:(dataset)s/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-_LFS = re.compile(r"/(?:(dataset)s/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch")
-PAGE = 3
-"""Entries on a page of `/tree`: small, so that clients must follow the links."""
+from hub.routes import ROUTES, store_large
+from hub.store import Account, Refused, Store
 
 
 @dataclass
@@ -57,14 +48,6 @@ class Request:
     bytes: int
 
 
-class Refused(Exception):
-    """An answer other than success, as the Hub words it."""
-
-    def __init__(self, status: int, message: str, code: str = "") -> None:
-        super().__init__(message)
-        self.status, self.message, self.code = status, message, code
-
-
 class HubServer:
     """Runs in threads of this process; `store`, `faults` and `log` may be read and changed while it runs."""
 
@@ -81,6 +64,10 @@ class HubServer:
     def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.store, self.faults, self.log = Store(), [], []
 
     def fail(self, method: str, path: str, **fault: Any) -> Fault:
         self.faults.append(Fault(method, path, **fault))
@@ -188,130 +175,10 @@ class Handler(BaseHTTPRequestHandler):
         return self.hub.store.accounts[token]
 
     def _answer(self) -> None:
-        path = self.route_path
-        if self.command == "PUT" and path.startswith("/_storage/"):
-            return self._store_large(path.removeprefix("/_storage/"))
+        if self.command == "PUT" and self.route_path.startswith("/_storage/"):
+            return store_large(self, self.route_path.removeprefix("/_storage/"))
         account = self._account()
-        for pattern, answer in (
-            (re.compile("/api/whoami-v2"), self._whoami),
-            (re.compile("/api/validate-yaml"), self._validate),
-            (re.compile("/api/repos/create"), self._create),
-            (_LFS, self._lfs),
-            (_API, self._api),
-            (_FILE, self._file),
-        ):
-            if (match := pattern.fullmatch(path)) is not None:
-                return answer(account, *match.groups())
-        raise Refused(404, f"no route {self.command} {path}")
-
-    def _whoami(self, account: Account | None) -> None:
-        if account is None:
-            raise Refused(401, "Invalid username or password.")
-        orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in account.orgs]
-        token = {"type": "access_token", "accessToken": {"displayName": "test", "role": account.role}}
-        self._send(200, {"type": "user", "name": account.name, "fullname": account.name, "orgs": orgs, "auth": token})
-
-    def _validate(self, account: Account | None) -> None:
-        """The Hub's check of a card's metadata, as far as its documentation states the rules."""
-        import yaml
-
-        content = json.loads(self.body)["content"]
-        head = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
-        data = yaml.safe_load(head[1]) if head else {}
-        errors = [
-            {"message": f'"{key}" must be {kind.__name__}'}
-            for key, kind in (
-                ("license", str),
-                ("tags", list),
-                ("datasets", list),
-                ("pipeline_tag", str),
-                ("model-index", list),
-            )
-            if key in data and not isinstance(data[key], kind)
-        ]
-        for model in data.get("model-index") or []:
-            for result in model["results"]:
-                complete = "type" in result["task"] and {"type", "name"} <= set(result["dataset"])
-                if not complete or not all({"type", "value"} <= set(metric) for metric in result["metrics"]):
-                    errors.append({"message": '"model-index" lacks a required key'})
-        self._send(400 if errors else 200, {"errors": errors, "warnings": []})
-
-    def _create(self, account: Account | None) -> None:
-        request = json.loads(self.body)
-        kind, owner = request.get("type") or "model", request.get("organization")
-        if account is None:
-            raise Refused(401, "Invalid username or password.")
-        owner = owner or account.name
-        if not account.may_write(owner):
-            raise Refused(403, f'You don\'t have the rights to create a {kind} under the namespace "{owner}"')
-        name = f"{owner}/{request['name']}"
-        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
-        with self.hub.store.lock:
-            if (kind, name) in self.hub.store.repos:
-                return self._send(409, {"error": f"You already created this {kind} repo", "url": url})
-            private = request.get("visibility") == "private" or bool(request.get("private"))
-            self.hub.store.create(name, kind=kind, private=private)
-        return self._send(200, {"url": url, "name": name, "id": "0" * 24})
-
-    def _repo(self, kind: str, name: str, account: Account | None) -> Repo:
-        repo = self.hub.store.repos.get((kind, name))
-        if repo is None or not repo.readable_by(account):
-            raise Refused(401 if account is None else 404, "Repository not found", "RepoNotFound")
-        return repo
-
-    def _api(self, account: Account | None, kind: str, name: str, what: str | None, rest: str | None) -> None:
-        from hub.api import ENDPOINTS
-
-        repo = self._repo(kind, name, account)
-        endpoint: Callable[..., None] | None = ENDPOINTS.get((self.command, what))
-        if endpoint is None:
-            raise Refused(404, f"no route {self.command} {self.route_path}")
-        endpoint(self, repo, account, rest or "main")
-
-    def _lfs(self, account: Account | None, kind: str | None, name: str) -> None:
-        repo = self._repo(kind or "model", name, account)
-        if account is None or not account.may_write(repo.namespace):
-            raise Refused(403, "Forbidden: you must use a write token to upload to a repository.")
-        objects = []
-        for wanted in json.loads(self.body)["objects"]:
-            answer = {"oid": wanted["oid"], "size": wanted["size"]}
-            if wanted["oid"] not in self.hub.store.large:
-                answer["actions"] = {"upload": {"href": f"{self.hub.url}/_storage/{wanted['oid']}", "header": {}}}
-            objects.append(answer)
-        self._send(200, {"transfer": "basic", "objects": objects}, {"Content-Type": "application/vnd.git-lfs+json"})
-
-    def _store_large(self, oid: str) -> None:
-        """A pre-signed URL: whoever knows it may write, as with the Hub's storage."""
-        if hashlib.sha256(self.body).hexdigest() != oid:
-            raise Refused(400, "content does not match its digest")
-        self.hub.store.large[oid] = self.body
-        self._send(200, b"", {"ETag": f'"{oid}"'})
-
-    def _file(self, account: Account | None, kind: str | None, name: str, revision: str, path: str) -> None:
-        repo = self._repo(kind or "model", name, account)
-        if not repo.files_readable_by(account):
-            raise Refused(
-                401 if account is None else 403, f"Access to {kind or 'model'} {name} is restricted", "GatedRepo"
-            )
-        commit = repo.at(revision)
-        if commit is None:
-            raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        blob = commit.files.get(path)
-        if blob is None:
-            return self._send(
-                404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit.sha}
-            )
-        headers = {
-            "ETag": f'"{blob.sha256 if blob.large else blob.oid}"',
-            "X-Repo-Commit": commit.sha,
-            "Content-Type": "application/octet-stream",
-            "Accept-Ranges": "bytes",
-        }
-        if blob.large:
-            headers |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(blob.content))}
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked is None:
-            return self._send(200, blob.content, headers)
-        first, last = int(asked[1]), int(asked[2] or len(blob.content) - 1)
-        span = f"bytes {first}-{last}/{len(blob.content)}"
-        return self._send(206, blob.content[first : last + 1], {**headers, "Content-Range": span})
+        for pattern, answer in ROUTES:
+            if (match := pattern.fullmatch(self.route_path)) is not None:
+                return answer(self, account, *match.groups())
+        raise Refused(404, f"no route {self.command} {self.route_path}")

@@ -13,6 +13,14 @@ LARGE = re.compile(r"\.(safetensors|bin|gguf|pt|parquet|png)$")
 LARGE_BYTES = 10 << 20
 
 
+class Refused(Exception):
+    """An answer other than success, as the Hub words it."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
 def git_oid(content: bytes) -> str:
     """The id that git gives a blob."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

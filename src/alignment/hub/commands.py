@@ -111,9 +111,8 @@ def _tell(receipt: Receipt, destination: Destination) -> None:
     done = "Published" if receipt.sent else "Already published"
     where = f", branch {destination.revision}" if destination.revision else ""
     tagged = f", tag {destination.tag}" if destination.tag else ""
-    print(
-        f"\n{done}: {receipt.repository}{where}{tagged}\n{receipt.url}\nEvery file was compared with what is on the Hub."
-    )
+    print(f"\n{done}: {receipt.repository}{where}{tagged}\n{receipt.url}")
+    print("Every file was compared with what is on the Hub.")
 
 
 def _show(plan: Plan, destination: Destination) -> None:

@@ -84,25 +84,20 @@ PANELS: tuple[Panel, ...] = (
 )
 
 
-def plot_curves(log_history: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> bool:
-    """Draw every logged curve of a run into a PNG.
+def plot_curves(log_history: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
+    """Draw every logged curve of a run into a PNG; a run that logged nothing says so there.
 
     Args:
         log_history: `trainer.state.log_history`; entries with a `step` and some metrics.
         path: where the PNG goes.
         title: shown above, such as `gemma2-simpo · SimPO · google/gemma-2-9b-it`.
-
-    Returns:
-        Whether anything was logged; without it no file is written.
     """
     panels = [panel for panel in PANELS if any(_logged(log_history, curve) for curve in panel.curves)]
-    if not panels:
-        return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(3, len(panels)) if len(panels) != 4 else 2
-    rows = math.ceil(len(panels) / columns)
+    columns = 2 if len(panels) == 4 else max(1, min(3, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
     figure = Figure(figsize=(4.6 * columns, 3.1 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
@@ -112,8 +107,9 @@ def plot_curves(log_history: Sequence[Mapping[str, Any]], path: Path, *, title: 
         _draw(axes, panel, log_history)
     for unused in grid[len(panels) :]:
         unused.set_axis_off()
+    if not panels:
+        figure.text(0.5, 0.5, "nothing was logged: the run was shorter than logging_steps", ha="center")
     figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
-    return True
 
 
 def series(log_history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
