@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignment.data.batches import PaddedPreferenceCollator
-from alignment.data.sampler import Plan
+from alignment.data.packing import PackedPreferenceCollator
 from alignment.modeling.logps import CompletionLogps, padded_logps
+from alignment.modeling.packed import packed_logps, prepare_for_packing
 from alignment.trainers.config import ReferenceFreeConfig
+from alignment.trainers.packing import Packing, compute_dtype, plan_packing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Layout:
     logps: Callable[[nn.Module, Mapping[str, Tensor]], CompletionLogps]
     attention_backend: str
     """What computes attention, for the log and the manifest."""
-    train_plan: Plan | None = None
+    packing: Packing | None = None
     """How a step's pairs are dealt out; `None` for even micro-batches."""
 
 
@@ -32,9 +34,24 @@ def layout_for(
     args: ReferenceFreeConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train_dataset: Any | None
 ) -> Layout:
     """The layout that `args.packing` asks for."""
+    if not args.packing:
+        return Layout(
+            name="padded",
+            collator=PaddedPreferenceCollator(tokenizer.pad_token_id),
+            logps=padded_logps,
+            attention_backend=model.config._attn_implementation,
+        )
+    backend = prepare_for_packing(
+        model,
+        requested=model.config._attn_implementation,
+        longest=args.max_length,
+        dtype=compute_dtype(args, model),
+        device=args.device,
+    )
     return Layout(
-        name="padded",
-        collator=PaddedPreferenceCollator(tokenizer.pad_token_id),
-        logps=padded_logps,
-        attention_backend=model.config._attn_implementation,
+        name="packed",
+        collator=PackedPreferenceCollator(),
+        logps=packed_logps,
+        attention_backend=backend,
+        packing=None if train_dataset is None else plan_packing(args, model, train_dataset),
     )

@@ -24,6 +24,7 @@ from alignment.metrics import MeanMeter, preference_terms
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
+from alignment.trainers.packing import apply_packing, global_batch_size
 
 
 class ReferenceFreeTrainer(Trainer):
@@ -61,7 +62,9 @@ class ReferenceFreeTrainer(Trainer):
         train_dataset, eval_dataset = (
             self._tokenized(split, args, processing_class) for split in (train_dataset, eval_dataset)
         )
+        self.global_batch_size = global_batch_size(args)
         self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
+        apply_packing(self.layout.packing, args, model)
         self._meters = {"train": MeanMeter(), "eval": MeanMeter()}
         self._finite: list[tuple[Tensor, Tensor]] = []
         super().__init__(
@@ -93,8 +96,8 @@ class ReferenceFreeTrainer(Trainer):
         args = self.args
         sampler = StepSampler(
             num_rows=len(self.train_dataset),
-            global_batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            plan=self.layout.train_plan or even_plan(args.train_batch_size),
+            global_batch_size=self.global_batch_size,
+            plan=self.layout.packing.plan if self.layout.packing else even_plan(args.train_batch_size),
             world_size=args.world_size,
             rank=args.process_index,
             seed=args.seed if args.data_seed is None else args.data_seed,

@@ -1,0 +1,132 @@
+"""The packed layout of a run: memory, micro-steps and the plan that deals a step's pairs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+from alignment.data.balance import BalancedPlan, micro_steps_for
+from alignment.data.sampler import StepSampler, even_plan
+from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
+from alignment.throughput import Geometry, PairLengths, forward_flops
+from alignment.trainers.config import ReferenceFreeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How a run packs."""
+
+    budget: Budget
+    plan: BalancedPlan
+    micro_steps: int
+    """Micro-steps of every optimiser step: the run's `gradient_accumulation_steps`."""
+    costs: Sequence[float] = field(repr=False)
+    """Forward FLOPs of every row."""
+
+    def facts(self) -> dict[str, int]:
+        """For the log and the manifest."""
+        return {
+            "tokens_per_device": self.budget.tokens,
+            "micro_batches": self.micro_steps,
+            "checkpointed_layers": self.budget.checkpointed_layers,
+        }
+
+
+def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any) -> Packing:
+    """Decide tokens per device, checkpointed layers and micro-steps of a run before it starts.
+
+    Args:
+        model: on any device, wrapped by peft or not.
+        train_dataset: token rows.
+    """
+    geometry = Geometry.of(model.config)
+    lengths = pair_lengths_of(train_dataset)
+    costs = [forward_flops(geometry, pair) for pair in lengths]
+    sizes = [sum(pair) for pair in lengths]
+    budget = plan_memory(
+        geometry,
+        compute_dtype(args, model).itemsize,
+        activation_memory(model, geometry, args.device, shards=shards_of(args)),
+        checkpointing=args.gradient_checkpointing,
+        longest_pair=max(sizes),
+        tokens=args.tokens_per_device,
+    )
+    micro_steps = micro_steps_for(
+        list(steps_of(args, len(sizes))),
+        costs,
+        sizes,
+        world_size=args.world_size,
+        tokens_per_device=budget.tokens,
+    )
+    plan = BalancedPlan(costs, micro_steps=micro_steps)
+    return Packing(budget=budget, plan=plan, micro_steps=micro_steps, costs=costs)
+
+
+def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any) -> None:
+    """Let the Trainer's loop accumulate over the planned micro-steps and checkpoint the planned layers.
+
+    Without a plan, `gradient_checkpointing: auto` means every layer: padded rows have no token budget.
+    """
+    auto = args.gradient_checkpointing == "auto"
+    if auto:
+        args.gradient_checkpointing = args.activation_checkpointing = packing is None
+    if packing is None:
+        return
+    args.gradient_accumulation_steps = packing.micro_steps
+    deepspeed = getattr(args, "hf_deepspeed_config", None)
+    if deepspeed is not None:
+        # A configuration given as `deepspeed:` was filled in from the arguments when they were made.
+        deepspeed.config["gradient_accumulation_steps"] = packing.micro_steps
+        deepspeed.config["train_batch_size"] = args.train_batch_size * packing.micro_steps * args.world_size
+    if auto:
+        checkpoint_first_layers(model, packing.budget.checkpointed_layers)
+
+
+def pair_lengths_of(dataset: Any) -> list[PairLengths]:
+    """Tokens of prompt, chosen and rejected of every row, without loading the tokens themselves."""
+    import pyarrow.compute as compute
+
+    table = dataset.with_format("arrow")[:]
+    columns = (compute.list_value_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
+    """The rows of every optimiser step that the run will make."""
+    pairs_per_step = global_batch_size(args)
+    sampler = StepSampler(
+        num_rows=num_rows,
+        global_batch_size=pairs_per_step,
+        plan=even_plan(1),
+        seed=args.seed if args.data_seed is None else args.data_seed,
+        drop_last=args.dataloader_drop_last,
+    )
+    epochs = math.ceil(args.num_train_epochs)
+    if args.max_steps > 0:
+        epochs = math.ceil(args.max_steps * pairs_per_step / num_rows)
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        yield from sampler.steps()
+
+
+def global_batch_size(args: TrainingArguments) -> int:
+    """Pairs of an optimiser step, as the arguments state them."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def compute_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
+    """What the forward computes in: mixed precision, where it is on, else the weights' dtype."""
+    if args.bf16:
+        return torch.bfloat16
+    return torch.float16 if args.fp16 else model.dtype
+
+
+def shards_of(args: TrainingArguments) -> int:
+    """Ranks that hold a part of the model each; 1 when every rank holds all of it."""
+    return args.world_size if is_deepspeed_zero3_enabled() or getattr(args, "fsdp", None) else 1
