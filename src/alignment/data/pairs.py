@@ -218,8 +218,10 @@ def _message(value: object, name: str) -> Message:
 
 def _text(value: str, name: str) -> str:
     """JSON can spell half of a surrogate pair, which is no text: no tokenizer takes it."""
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise RowFault("not valid Unicode", f"{name} holds a lone surrogate")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowFault("not valid Unicode", f"{name} holds a lone surrogate") from error
     return value
 
 
