@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -60,18 +61,20 @@ def test_greedy_answers_do_not_depend_on_padding(model, tokenizer):
     assert draw(model, tokenizer, [long, "sun"])[1] == alone[0]
 
 
-def test_greedy_answers_are_the_models_argmax(model, tokenizer):
-    ids = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "sun"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )["input_ids"]
+@pytest.mark.parametrize("system", [None, "be slow"])
+def test_greedy_answers_are_the_models_argmax(model, tokenizer, system):
+    tokenizer = copy.copy(tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    text = "user: sun\n" if system is None else f"system: {system}\nuser: sun\n"
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
     start = ids.shape[1]
     with torch.no_grad():
         for _ in range(6):
             ids = torch.cat([ids, model.eval()(ids).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
-            if ids[0, -1].item() in (1, 5):
+            if ids[0, -1] == tokenizer.eos_token_id:
                 break
     expected = tokenizer.decode(ids[0, start:], skip_special_tokens=True).strip()
-    assert draw(model, tokenizer, ["sun"])[0][0].text == expected
+    assert draw(model, tokenizer, ["sun"], system=system)[0][0].text == expected
 
 
 @pytest.mark.parametrize("stop", ["<eos>", "<end_of_turn>"])

@@ -82,10 +82,9 @@ def draw_answers(
 
 def _left_padded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], system: str | None) -> Any:
     """Token ids and mask [B, T], padded on the left, so that every answer starts in the same column."""
-    texts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
-        for prompt in prompts
-    ]
+    opening = [] if system is None else [{"role": "system", "content": system}]
+    conversations = [[*opening, {"role": "user", "content": prompt}] for prompt in prompts]
+    texts = tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=True)
     return tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
 
 
