@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from alignment.errors import EXIT_USER, Preempted, UserError
 
-PATIENCE = 3.0
+PATIENCE = 10.0
 """Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that
 died when this one only lost contact with it. The launcher then ends this rank before it speaks."""
 

@@ -51,7 +51,7 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     if args.save_only_model:
         return weights
     trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
-    states = next((size for word, size in _ADAM_BYTES.items() if word in str(args.optim)), 8)
+    states = next((size for word, size in _ADAM_BYTES.items() if word in args.optim.value), 8)
     sharded = args.deepspeed_plugin is not None  # DeepSpeed writes fp32 masters, and its own copy of the weights
     return weights + trainable * (states + (4 + 2 if sharded else 0))
 

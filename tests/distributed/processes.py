@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,8 @@ class Running:
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the command has started and that still runs."""
-        try:
+        with suppress(psutil.NoSuchProcess):
             self.family |= {child.pid: child for child in psutil.Process(self.process.pid).children(recursive=True)}
-        except psutil.NoSuchProcess:
-            pass
         return [child for child in self.family.values() if alive(child)]
 
     def ranks(self) -> list[psutil.Process]:

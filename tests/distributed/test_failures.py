@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import KILL, ROOT, STOP, alive, launch, logged, run, running, single, tamed_launch
+from processes import KILL, ROOT, STOP, launch, logged, run, running, single, tamed_launch
 from recipes import STEPS, workshop
 from safetensors.torch import load_file
 from tiny import gemma2, gemma_tokenizer, preference_rows
@@ -30,7 +30,7 @@ def assert_nothing_left(job) -> None:
 
 def test_the_life_of_an_interrupted_run(tmp_path):
     """Preempted, killed, refused on another number of processes, resumed: equal, bit for bit, to one never stopped."""
-    recipe = workshop(tmp_path, "simpo", num_train_epochs=2, lora_dropout=0.0)
+    recipe = workshop(tmp_path, "simpo", num_train_epochs=2)
     out, never_stopped = tmp_path / "out", tmp_path / "never-stopped"
     done = run(launch("zero3_cpu", SIMPO, "--config", recipe, "--output_dir", never_stopped), tmp_path / "log")
     assert done.code == 0, done.output

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from processes import ROOT, launch, logged, run, single
-from recipes import STEPS, workshop
+from recipes import workshop
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
