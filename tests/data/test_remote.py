@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from hub.server import HubServer
+from alignment.local_hub import HubServer
 from tiny import preference_rows
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from finished import finished_run
-from hub.server import HubServer
+
+from alignment.local_hub import HubServer
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
 
-from hub.store import Account, Commit, Refused, Repo, git_oid
+from alignment.local_hub.store import Account, Commit, Refused, Repo, git_oid
 
 if TYPE_CHECKING:
-    from hub.server import Handler
+    from alignment.local_hub.server import Handler
 
 PAGE = 3
 """Entries on a page of `/tree`: small, so that clients must follow the links."""

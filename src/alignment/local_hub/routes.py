@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hub.api import ENDPOINTS, check_access
-from hub.store import Account, Refused, Repo
+from alignment.local_hub.api import ENDPOINTS, check_access
+from alignment.local_hub.store import Account, Refused, Repo
 
 if TYPE_CHECKING:
-    from hub.server import Handler
+    from alignment.local_hub.server import Handler
 
 
 def whoami(http: Handler, account: Account | None) -> None:

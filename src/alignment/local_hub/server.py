@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub.routes import ROUTES, store_large
-from hub.store import Account, Refused, Store
+from alignment.local_hub.routes import ROUTES, store_large
+from alignment.local_hub.store import Account, Refused, Store
 
 
 @dataclass
