@@ -55,7 +55,9 @@ def check_document(document: Document, *, path: Path, name: str, method: str | N
     if values.get("report_to", "none") is None:
         values["report_to"] = "none"
 
-    settings = Settings(method, values, {_top(fault.key) for fault in faults})
+    # A wrong entry inside a mapping leaves the rest of the mapping to be checked.
+    wrong = {_top(fault.key) for fault in faults if fault.key == _top(fault.key) or _top(fault.key) not in values}
+    settings = Settings(method, values, wrong)
     places = Places(path, lambda key: _origin(document, key))
     faults.extend(relation_faults(settings))
     faults.extend(places.faults(settings))
@@ -90,7 +92,8 @@ def _values(document: Document, method: str | None) -> tuple[dict[str, Any], lis
     for key, node in document.tree.items():
         if key == "method" or (node is None and key in needed):
             continue
-        if key not in known or key in MOVED or key in NOT_HERE:
+        idle = key == "label_smoothing_factor" and method is not None and METHODS[method].data == "preference"
+        if key not in known or key in MOVED or key in NOT_HERE or idle:
             shown = plain(node, as_text=True)
             owners = [other for other in METHODS if other != method and _has(other, key)] if method else []
             faults.append(unknown_key(key, shown, method=method, known=known, owners=owners))

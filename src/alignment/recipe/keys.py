@@ -89,7 +89,9 @@ def unknown_key(key: str, value: object, *, method: str | None, known: Iterable[
     if key in MOVED:
         return Fault(key=key, rule="is not a recipe key", remedy=MOVED[key])
     if key == "label_smoothing_factor":
-        return Fault(key=key, rule="has no effect on a preference loss", remedy="write label_smoothing")
+        return Fault(
+            key=key, rule="has no effect on a preference loss", remedy="write label_smoothing, if the method has it"
+        )
     owners = list(owners)
     if owners:
         rule = f"belongs to {' and '.join(owners)}; this recipe's method is {method}"

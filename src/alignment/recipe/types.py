@@ -125,7 +125,7 @@ def _readings(node: Any, members: tuple[Any, ...]) -> list[Any]:
 
 def _mismatch(key: str, members: tuple[Any, ...], node: Any) -> Fault:
     allowed = choices(members[0] if len(members) == 1 else Union[members])  # noqa: UP007 (built at run time)
-    shown = "null" if node is None else plain(node, as_text=True)
+    shown = "null" if node is None else plain(node, as_text=isinstance(node, Plain))
     remedy = did_you_mean(str(shown), allowed) if allowed else _example(members, node)
     return Fault(key=key, value=shown, rule=f"must be {_describe(members)}", remedy=remedy)
 

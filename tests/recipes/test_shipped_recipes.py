@@ -1,0 +1,131 @@
+"""Every shipped recipe loads, is checked and says what the published table says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignment.recipe import available_recipes, load_recipe
+from alignment.recipe.summary import check
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*/*.yaml"))
+
+# base model, data set, beta, gamma/beta, learning rate: the table of the released SimPO models
+RELEASED = {
+    "mistral-base-simpo": (
+        "alignment-handbook/zephyr-7b-sft-full", "HuggingFaceH4/ultrafeedback_binarized", 2.0, 0.8, 3e-7),
+    "mistral-instruct-simpo": (
+        "mistralai/Mistral-7B-Instruct-v0.2", "princeton-nlp/mistral-instruct-ultrafeedback", 2.5, 0.1, 5e-7),
+    "llama3-base-simpo": (
+        "princeton-nlp/Llama-3-Base-8B-SFT", "HuggingFaceH4/ultrafeedback_binarized", 2.0, 0.5, 6e-7),
+    "llama3-instruct-simpo": (
+        "meta-llama/Meta-Llama-3-8B-Instruct", "princeton-nlp/llama3-ultrafeedback", 2.5, 0.55, 1e-6),
+    "llama3-instruct-v0.2-simpo": (
+        "meta-llama/Meta-Llama-3-8B-Instruct", "princeton-nlp/llama3-ultrafeedback-armorm", 10, 0.3, 1e-6),
+    "gemma2-simpo": ("google/gemma-2-9b-it", "princeton-nlp/gemma2-ultrafeedback-armorm", 10, 0.5, 8e-7),
+}  # fmt: skip
+
+
+def test_every_file_is_found_by_name() -> None:
+    names = {str(path.relative_to(ROOT / "recipes").with_suffix("")).removesuffix("/config") for path in RECIPES}
+    assert names <= set(available_recipes())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_is_valid_from_anywhere(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(path)
+    assert load_recipe(recipe.name).resolved == recipe.resolved
+    assert recipe.training["output_dir"].startswith("outputs/")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_header_says_hardware_data_command_and_expectation(path: Path) -> None:
+    text = path.read_text()
+    header = text[: re.search(r"^[^#\n]", text, re.MULTILINE).start()]  # type: ignore[union-attr]
+    for word in ("Hardware", "Data", "Command", "Expected"):
+        assert f"# {word} " in header
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_released_models(name: str) -> None:
+    model, data, beta, ratio, learning_rate = RELEASED[name]
+    recipe = load_recipe(name)
+    assert (recipe.method, recipe.model.model_name_or_path, recipe.data.dataset_name) == ("simpo", model, data)
+    assert recipe.training["beta"] == beta and recipe.training["gamma_beta_ratio"] == ratio
+    assert recipe.training["learning_rate"] == learning_rate
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", [*RELEASED, "gemma2-dpo"])
+def test_the_common_settings_of_the_released_models(name: str, world_size: int) -> None:
+    config = load_recipe(name).config(world_size=world_size)
+    assert config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size == 128
+    assert (config.num_train_epochs, config.lr_scheduler_type, config.optim) == (1, "cosine", "adamw_torch")
+    assert config.get_warmup_steps(460) == 46
+    assert config.bf16 and config.seed == 42 and config.max_grad_norm == 0
+    assert config.gradient_checkpointing and config.gradient_checkpointing_kwargs == {"use_reentrant": False}
+    assert (config.logging_steps, config.eval_steps, config.eval_strategy) == (5, 400, "steps")
+    if name != "mistral-base-simpo":
+        assert config.max_length == 2048 and getattr(config, "max_prompt_length", 1800) == 1800
+
+
+def test_gemma2_simpo_is_the_reference() -> None:
+    recipe = load_recipe("gemma2-simpo")
+    config = recipe.config(world_size=8)
+    assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (2, 8)
+    assert config.per_device_eval_batch_size == 4
+    assert (recipe.model.dtype, recipe.model.attn_implementation) == ("float32", "eager")
+    assert (config.truncation_mode, config.truncation, config.generation_prompt) == (
+        "keep_end",
+        "reference",
+        "completion",
+    )
+    assert (config.loss_type, config.label_smoothing, config.sft_weight) == ("sigmoid", 0, 0)
+    assert (recipe.data.dataset_train_split, recipe.data.dataset_test_split) == ("train", "test")
+    assert recipe.data.chat_template == "gemma2"
+
+
+def test_gemma2_dpo_is_the_sibling() -> None:
+    recipe = load_recipe("gemma2-dpo")
+    assert (recipe.training["beta"], recipe.training["learning_rate"]) == (0.01, 5e-7)
+    simpo = load_recipe("gemma2-simpo")
+    assert (recipe.data, recipe.model) == (simpo.data, simpo.model)
+
+
+def test_the_gemma2_recipes_take_a_small_model_and_local_rows(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    overrides = ["--model_name_or_path", str(tmp_path / "model"), "--dataset_name", str(tmp_path / "rows.jsonl")]
+    recipe = load_recipe("gemma2-simpo", [*overrides, "--eval_strategy", "no", "--global_batch_size=4"])
+    assert recipe.data.dataset_test_split is None and recipe.config(world_size=1).gradient_accumulation_steps == 2
+
+
+CHECKS = [
+    (["gemma2-simpo"], 0, "gamma_beta_ratio"),
+    (["gemma2-simpo", "--beta", "-1"], 2, "beta -1 must be above 0"),
+    (["gemma2-simpo", "tiny/dpo", "nowhere"], 2, "recipe nowhere is not a recipe"),
+    (["--all"], 0, "gemma2-simpo/lora: valid (simpo, google/gemma-2-9b-it)"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "expected"), CHECKS)
+def test_a_check_prints_a_summary_or_the_faults(
+    arguments: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(arguments) == code
+    assert expected in "".join(capsys.readouterr())
+
+
+@pytest.mark.slow
+def test_the_script_exits_with_2_and_no_traceback() -> None:
+    command = [sys.executable, "scripts/check_recipe.py", "gemma2-simpo", "--gama_beta_ratio", "1"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2 and "did you mean gamma_beta_ratio?" in finished.stderr
+    assert "Traceback" not in finished.stderr
