@@ -39,6 +39,8 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         SetupError: the model or data set cannot be had.
         DataError: rows that cannot be trained on.
     """
+    for name, revision in _remote_sources(recipe):
+        dataset_commit(name, revision=revision)  # asked first: it costs nothing, and the model may be large
     model = recipe.model
     fetched = [fetch_model(model.model_name_or_path, revision=model.model_revision)]
     if model.tokenizer_name_or_path is not None:
@@ -46,8 +48,6 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         fetched.append(
             fetch_model(tokenizer_name, revision=model.model_revision, weights=False, key="tokenizer_name_or_path")
         )
-    for name, revision in _remote_sources(recipe):
-        dataset_commit(name, revision=revision)
 
     template = recipe.data.chat_template
     tokenizer = load_tokenizer(

@@ -48,7 +48,7 @@ def build_manifest(
         recipe: as loaded; `recipe.resolved` is recorded.
         trainer: a `transformers.Trainer`, asked for its arguments, model and accelerator only.
         splits: what `alignment.data.load_dataset_splits` returned.
-        model_facts: added to (and winning over) what `describe_model` says; for example `{"revision": ...}`.
+        model_facts: added to (and winning over) what `model_origin` and `describe_model` say.
         timing: seconds and rates, such as `{"started": "2026-01-31T12:00:00Z", "train_seconds": 61.0,
             "wall_seconds": 75.2, "tokens_per_second": 5210.0}`.
         attention_backend: the attention implementation that ran.
@@ -181,7 +181,6 @@ def describe_model(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | 
     facts = {
         "class": type(model.get_base_model() if adapted else model).__name__,
         "model_type": getattr(config, "model_type", None),
-        "revision": getattr(config, "_commit_hash", None),
         "parameters": total,
         "trainable_parameters": trainable,
         "training_dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in parameters}),
