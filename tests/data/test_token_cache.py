@@ -9,7 +9,7 @@ import pytest
 from tiny import gemma_tokenizer, preference_rows
 
 from alignment.data import cache as cache_module
-from alignment.data import check_rows, default_cache, prepare_pairs, tokenize_pairs, tokenize_preference
+from alignment.data import check_rows, prepare_pairs, tokenize_pairs, tokenize_preference
 from alignment.errors import DataError, SetupError
 
 LENGTHS = {"max_length": 60, "max_prompt_length": 30}
@@ -190,8 +190,3 @@ def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot be written.*ALIGNMENT_CACHE"):
         prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path / "file")
-
-
-def test_the_default_folder_follows_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALIGNMENT_CACHE", str(tmp_path))
-    assert default_cache() == tmp_path

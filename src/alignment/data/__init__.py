@@ -18,7 +18,6 @@ _EXPORTS = {
     "TokenizedPair": "tokenize",
     "check_rows": "check",
     "load_dataset_splits": "load",
-    "default_cache": "cache",
     "prepare_pairs": "cache",
     "render_pair": "chat",
     "resolve_chat_template": "chat",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -50,12 +49,6 @@ class PreparedPairs(NamedTuple):
         if self.cached_in is None:
             return str(self.statistics)
         return f"{self.statistics}\n{'taken from' if self.from_cache else 'kept in'} {self.cached_in}"
-
-
-def default_cache() -> Path:
-    """`$ALIGNMENT_CACHE`, or `~/.cache/alignment-handbook`."""
-    stated = os.environ.get("ALIGNMENT_CACHE")
-    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "alignment-handbook"
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Dataset:

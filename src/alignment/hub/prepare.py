@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data import default_cache, load_dataset_splits, prepare_pairs, resolve_chat_template
+from alignment.cache_root import cache_root
+from alignment.data import load_dataset_splits, prepare_pairs, resolve_chat_template
 from alignment.data.files import find_local
 from alignment.data.statistics import QUANTILES
 from alignment.hub.download import Fetched, dataset_commit, fetch_model
@@ -102,7 +103,7 @@ def _pair_tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Reci
         tokenizer,
         **settings,
         num_proc=recipe.training.get("dataset_num_proc"),
-        cache=default_cache() if ours else None,
+        cache=cache_root() if ours else None,
     )
     return prepared.statistics.as_dict()
 
@@ -132,7 +133,7 @@ def quantiles(lengths: Sequence[int]) -> dict[str, float]:
 def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
     """Bytes on this disk: models, rows, and the cache of tokenised pairs."""
     rows = {file["filename"] for part in parts for file in part.cache_files}
-    tokens = default_cache() / "pairs"
+    tokens = cache_root() / "pairs"
     return {
         "models": sum(found.bytes for found in fetched),
         "rows": sum(Path(name).stat().st_size for name in rows),

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignment.cache_root import cache_root
 from alignment.errors import Fault, SetupError, did_you_mean
 
 PREFIX = "embedded:"
@@ -78,12 +79,6 @@ def embedded_model(name: str) -> EmbeddedModel:
             )
         )
     return EMBEDDED[key]
-
-
-def cache_root() -> Path:
-    """Folder of everything this package keeps between runs: `$ALIGNMENT_CACHE`, or `~/.cache/alignment-handbook`."""
-    stated = os.environ.get("ALIGNMENT_CACHE")
-    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "alignment-handbook"
 
 
 def resolve_embedded(name: str, *, cache: Path | None = None) -> Path:
