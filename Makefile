@@ -4,17 +4,29 @@
 RECIPE     ?= quickstart
 ARGS       ?=
 PYTHON     ?= $(shell command -v python3.11 || command -v python3)
-NPROC      ?= $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); [ $$n -gt 0 ] && echo $$n || echo 1)
 ACCELERATE ?= zero3
+NNODES     ?= 1
+NODE_RANK  ?= 0
+MASTER_ADDR ?= 127.0.0.1
+MASTER_PORT ?= 29500
 VENV       := .venv
 PY         := $(VENV)/bin/python
 READY      := $(VENV)/.ready
 
 CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
-LAUNCH     := $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/accelerate launch --config_file $(CONFIG) --num_processes $(NPROC))
+# As many processes as the configuration says, else one a GPU, else one.
+STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>/dev/null)
+GPUS       := $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); [ $$n -gt 0 ] && echo $$n || echo 1)
+NPROC      ?= $(or $(STATED),$(GPUS))
+# NPROC counts the processes of one machine; every machine of several runs the same command with its NODE_RANK.
+WORLD      := $(shell expr $(NPROC) '*' $(NNODES))
+RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(NNODES) --machine_rank $(NODE_RANK) \
+              --main_process_ip $(MASTER_ADDR) --main_process_port $(MASTER_PORT))
+LAUNCHER   := $(PY) -m alignment.launch --config_file $(CONFIG) --num_processes $(WORLD) $(RENDEZVOUS)
+LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install check data train generate push bench bench-gpu test quality style clean
+.PHONY: help install check data rehearse train generate push bench bench-gpu test quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -38,6 +50,9 @@ check: $(READY) ## check a recipe without training
 data: $(READY) ## download model and data of a recipe, tokenise, report
 	@$(PY) scripts/download_data.py --config $(RECIPE) $(ARGS)
 
+rehearse: $(READY) ## live through a recipe in small: ZeRO-3 on two CPU processes, kill, resume, save, push
+	@$(PY) scripts/rehearse.py --config $(RECIPE) $(ARGS)
+
 train: $(READY) ## train a recipe; the same command continues an interrupted run
 	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
 
@@ -54,7 +69,7 @@ bench-gpu: $(READY) ## the same on one GPU with the full Gemma-2-9B geometry
 	@$(PY) benchmarks/gpu.py $(ARGS)
 
 test: $(READY) ## run the tests
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 quality: $(READY) ## lint, format and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.signals_to_handle = "SIGINT,SIGHUP,SIGQUIT"
     arguments.shutdown_timeout = GRACE_SECONDS
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(arguments)))
-    signal.signal(signal.SIGTERM, lambda *_: ask_children_to_stop())
+    for number in (signal.SIGTERM, ASK_TO_STOP):
+        signal.signal(number, lambda *_: ask_children_to_stop())
     try:
         launch_command(arguments)
     except ChildFailedError as error:
