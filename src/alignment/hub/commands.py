@@ -90,6 +90,7 @@ def publish_finished(recipe: Recipe) -> Receipt:
     Raises:
         SetupError: it could not be published; says that the model is safe and how to push it later.
     """
+    from alignment.callbacks.tracking import link_model
     from alignment.hub.publish import publish
 
     folder = Path(recipe.training["output_dir"])
@@ -103,6 +104,7 @@ def publish_finished(recipe: Recipe) -> Receipt:
     except Exception:
         print(f"\nThe model is finished and safe in {folder}; {later}", flush=True)
         raise
+    link_model(recipe.training.get("report_to") or (), receipt.url)
     _tell(receipt, wanted)
     return receipt
 
