@@ -151,8 +151,8 @@ def optimizer_steps(trainer: Trainer) -> int:
     args = trainer.args
     if args.max_steps > 0:
         return args.max_steps
-    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return math.ceil(math.ceil(len(trainer.train_dataset) / batch) * args.num_train_epochs)
+    rows, batch = len(trainer.train_dataset), trainer.get_total_train_batch_size(args)
+    return math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
 
 
 def report(recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any]) -> None:
@@ -166,6 +166,7 @@ def report(recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, tim
         splits=splits,
         timing=timing,
         attention_backend=getattr(trainer, "attention_backend", trainer.model.config._attn_implementation),
+        batch=getattr(trainer, "batch_facts", None),
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)

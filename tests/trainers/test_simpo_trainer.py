@@ -205,8 +205,9 @@ def test_the_collator_lays_out_the_worked_example():
     from alignment.data.batches import PaddedPreferenceCollator
 
     pair = {"prompt_ids": [5, 6], "chosen_ids": [7, 8], "rejected_ids": [9], "weight": 1.0, "index": 3}
-    batch = {name: value.tolist() for name, value in PaddedPreferenceCollator(0)([pair]).items()}
-    assert batch == {
+    batch = PaddedPreferenceCollator(0)([pair])
+    assert batch.pop("pair_lengths") == [(2, 2, 1)]
+    assert {name: value.tolist() for name, value in batch.items()} == {
         "input_ids": [[5, 6, 7, 8], [5, 6, 9, 0]],
         "attention_mask": [[1, 1, 1, 1], [1, 1, 1, 0]],
         "predictor_index": [1, 2, 5],

@@ -85,7 +85,7 @@ def rows_of_step(trainer: Trainer, step: int) -> list[int]:
     args = trainer.args
     sampler = StepSampler(
         num_rows=len(trainer.train_dataset),
-        global_batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        global_batch_size=trainer.get_total_train_batch_size(args),
         plan=even_plan(1),
         seed=args.seed if args.data_seed is None else args.data_seed,
         drop_last=args.dataloader_drop_last,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
-from torch import Tensor
 
 
 class TokenizedPair(TypedDict):
@@ -32,6 +31,7 @@ class PaddedPreferenceCollator:
         targets          [7, 8, 9]
         target_rows      [0, 0, 1]
         weight, index    [1.0], [row]    one entry a pair
+        pair_lengths     [(2, 2, 1)]     tokens of prompt, chosen and rejected; stays in Python
 
     Padding is masked, never inferred from the pad id, so a tokenizer whose pad is its eos is safe.
     """
@@ -39,7 +39,7 @@ class PaddedPreferenceCollator:
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
 
-    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Tensor]:
+    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
         sides = [(p["prompt_ids"], p["chosen_ids"]) for p in pairs]
         sides += [(p["prompt_ids"], p["rejected_ids"]) for p in pairs]
         width = max(len(prompt) + len(completion) for prompt, completion in sides)
@@ -63,9 +63,25 @@ class PaddedPreferenceCollator:
         }
 
 
-def pair_columns(pairs: Sequence[TokenizedPair]) -> dict[str, Tensor]:
-    """What every layout carries a pair: its weight and its row in the data set, each `[B]`."""
+def pair_columns(pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
+    """What every layout carries a pair: its weight and its row in the data set, each `[B]`, and its lengths.
+
+    The lengths are a list, not a tensor: kernels are launched by them, and reading them back from a GPU would stall
+    every micro-step.
+    """
     return {
+        "pair_lengths": [pair_lengths(pair) for pair in pairs],
         "weight": torch.tensor([p["weight"] for p in pairs], dtype=torch.float32),
         "index": torch.tensor([p["index"] for p in pairs]),
     }
+
+
+def pair_lengths(pair: TokenizedPair) -> tuple[int, int, int]:
+    """Tokens of the prompt, the chosen and the rejected completion.
+
+    An empty prompt has no state that could predict a first token, and an empty completion has no mean.
+    """
+    lengths = len(pair["prompt_ids"]), len(pair["chosen_ids"]), len(pair["rejected_ids"])
+    if not all(lengths):
+        raise ValueError(f"row {pair['index']}: prompt, chosen and rejected have {lengths} tokens; each needs one")
+    return lengths

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from .batches import TokenizedPair, pair_columns
+from .batches import TokenizedPair, pair_columns, pair_lengths
 
 
 class PackedPreferenceCollator:
@@ -24,18 +24,17 @@ class PackedPreferenceCollator:
 
         input_ids        [[5, 6, 7, 8, 9, 4, 7, 8]]
         position_ids     [[0, 1, 2, 3, 2, 0, 1, 1]]
-        pair_lengths     [(2, 2, 1), (1, 1, 1)]           prompt, chosen, rejected tokens; stays in Python
 
         predictor_index  [1, 2, 5, 1, 5]                  the last prompt token (1 and 5) predicts twice
         targets          [7, 8, 7, 9, 8]
         target_rows      [0, 0, 1, 2, 3]                  completions, chosen first, then rejected
         weight, index    [1.0, 1.0], [row, row]           one entry a pair
+        pair_lengths     [(2, 2, 1), (1, 1, 1)]           prompt, chosen, rejected tokens
 
-    `pair_lengths` is all that attention needs (`alignment.modeling.attention.SharedPrompts`). It is a list,
-    not a tensor, because kernels are launched by it: reading it back from a GPU would stall every micro-step.
+    `pair_lengths` is all that attention needs (`alignment.modeling.attention.SharedPrompts`).
     """
 
-    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Tensor | list[tuple[int, int, int]]]:
+    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
         ids: list[int] = []
         positions: list[int] = []
         for pair in pairs:
@@ -49,28 +48,11 @@ class PackedPreferenceCollator:
         return {
             "input_ids": torch.tensor([ids]),
             "position_ids": torch.tensor([positions]),
-            "pair_lengths": lengths,
             "predictor_index": torch.tensor(predictors),
             "targets": torch.tensor(completions),
             "target_rows": torch.tensor(rows),
             **pair_columns(pairs),
         }
-
-
-def pair_lengths(pair: TokenizedPair) -> tuple[int, int, int]:
-    """Tokens of the prompt, the chosen and the rejected completion.
-
-    An empty prompt has no state that could predict a first token, and an empty completion has no mean.
-    """
-    lengths = len(pair["prompt_ids"]), len(pair["chosen_ids"]), len(pair["rejected_ids"])
-    if not all(lengths):
-        raise ValueError(f"row {pair['index']}: prompt, chosen and rejected have {lengths} tokens; each needs one")
-    return lengths
-
-
-def packed_tokens(pair: TokenizedPair) -> int:
-    """Tokens that the pair occupies in a packed row."""
-    return sum(pair_lengths(pair))
 
 
 def _chosen_then_rejected(

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from alignment.callbacks.throughput import Throughput
+from alignment.cache_root import cache_root
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
 from alignment.metrics import MeanMeter, preference_terms
 from alignment.modeling.peft import wrap_with_peft
@@ -76,6 +78,8 @@ class ReferenceFreeTrainer(Trainer):
             processing_class=processing_class,
             callbacks=callbacks,
         )
+        self._throughput = Throughput(self.model.config, self.args.device)
+        self.add_callback(self._throughput)
         # Releases that do not know `loss_is_scaled_for_ga` divide by the accumulation unless this is set.
         self.model_accepts_loss_kwargs = True
 
@@ -91,6 +95,21 @@ class ReferenceFreeTrainer(Trainer):
         raise NotImplementedError
 
     # -- the pairs of a step
+
+    def get_total_train_batch_size(self, args: ReferenceFreeConfig) -> int:
+        """Pairs of an optimiser step; packed micro-batches hold as many as fit, so this is no product of arguments."""
+        return self.global_batch_size
+
+    @property
+    def attention_backend(self) -> str:
+        """What computed attention, for the manifest."""
+        return self.layout.attention_backend
+
+    @property
+    def batch_facts(self) -> dict[str, int]:
+        """What the manifest says of a step beyond the arguments."""
+        packing = self.layout.packing
+        return {"global_batch_size": self.global_batch_size, **(packing.facts() if packing else {})}
 
     def get_train_dataloader(self) -> StepDataLoader:
         args = self.args
@@ -154,6 +173,8 @@ class ReferenceFreeTrainer(Trainer):
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
         step_pairs, step_tokens = num_items_in_batch
+        if model.training:
+            self._throughput.count(inputs)
         logps = self.layout.logps(model, inputs)
         weight = inputs["weight"].to(logps.sums.dtype)
         chosen_sums = logps.sums.chunk(2)[0]
@@ -177,7 +198,7 @@ class ReferenceFreeTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._means("train")}
+            logs = {**logs, **self._means("train"), **self._throughput.pop(self.accelerator)}
         super().log(logs, start_time)
 
     def prediction_step(
@@ -202,7 +223,7 @@ class ReferenceFreeTrainer(Trainer):
     def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
         if dataset is None or "prompt_ids" in dataset.column_names:
             return dataset
-        from alignment.data import default_cache, prepare_pairs
+        from alignment.data import prepare_pairs
 
         state = PartialState()
         prepared = prepare_pairs(
@@ -214,7 +235,7 @@ class ReferenceFreeTrainer(Trainer):
             truncation=args.truncation,
             generation_prompt=args.generation_prompt,
             num_proc=args.dataset_num_proc,
-            cache=default_cache(),
+            cache=cache_root(),
             main_process_first=state.local_main_process_first,
         )
         state.print(prepared)
