@@ -13,6 +13,9 @@ VENV       := .venv
 PY         := $(VENV)/bin/python
 READY      := $(VENV)/.ready
 
+yes         = $(filter 1 true yes,$(1))
+PUSH        = $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
+
 CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
 # As many processes as the configuration says, else one a GPU, else one.
 STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>/dev/null)
@@ -60,7 +63,7 @@ generate: $(READY) ## ask the trained model: PROMPT="..."
 	@$(PY) scripts/generate.py --config $(RECIPE) --prompt "$(PROMPT)" $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
-	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(ARGS)
+	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(PUSH) $(ARGS)
 
 bench: $(READY) ## speed and memory against the reference's method and TRL, on CPU
 	@$(PY) benchmarks/cpu.py $(ARGS)
