@@ -2,14 +2,16 @@
 
     python scripts/make_quickstart_pairs.py
 
-1. Sample: answers of the embedded SmolLM2-135M-Instruct to each question of recipes/quickstart/prompts/
-   {train,heldout}.jsonl, some to the question alone and some with a system message that asks for the style (HINT):
-   the model rarely keeps the style unasked, and a pair needs one answer that does. Training never shows the hint, so
-   the model learns to do unasked what it can do when asked. Answers go to --samples, a chunk at a time; run the
-   command again after an interruption and it goes on where it stopped. About ten minutes on two cores.
+1. Sample: twelve answers of the embedded SmolLM2-135M-Instruct to each question of recipes/quickstart/prompts/
+   {train,heldout}.jsonl (temperature 0.7, the whole softmax, 96 tokens): three to the question alone, and nine with a
+   system message that asks for brevity (STYLES). Unasked, the model hardly ever keeps the house style, and a pair
+   needs one answer that does. Training never shows these system messages, so the model learns to do unasked what it
+   can do when asked. Answers go to --samples, a chunk at a time; run the command again after an interruption and it
+   goes on where it stopped. About twenty minutes on two cores.
 2. Judge: each answer by `alignment.sampling.rules.RULES[--rule]`.
-3. Pair: per question the best answer against the worst, then the second best against the second worst, and so on,
-   as long as the better one complies with the rule and leads by --gap. Identical texts count once.
+3. Pair: an answer that complies against the worst one that runs on (unfinished or too long), and the next that
+   complies against the worst one that falls short (finished, not too long, wrong all the same). Answers that run on are
+   far more frequent; trained on them alone, the model answers ever shorter until it falls short.
 
 Writes recipes/quickstart/data/train.jsonl and test.jsonl (from the held-out questions: for the evaluation loss
 only, never trained on). Rows hold `prompt`, `chosen` and `rejected` as message lists, and both scores. The same
@@ -26,13 +28,19 @@ from pathlib import Path
 from typing import Any
 
 from alignment.sampling.generate import Answer, draw_answers
-from alignment.sampling.rules import RULES, Judgement
+from alignment.sampling.rules import RULES, WORDS_MAX, WORDS_MIN, Judgement, words
 
 HERE = Path(__file__).resolve().parent.parent / "recipes" / "quickstart"
 SPLITS = {"train": "train", "heldout": "test"}
 """Prompt file -> data file."""
-HINT = "You answer every question in one or two short, plain sentences."
+STYLES: tuple[tuple[int, str | None], ...] = (
+    (3, None),
+    (5, "You answer every question in one or two short, plain sentences."),
+    (4, "Answer in five words or fewer."),
+)
+"""Answers to each question, and the system message before it."""
 QUESTIONS_AT_ONCE = 16
+MIDDLE_WORDS = (WORDS_MIN + WORDS_MAX) // 2
 
 
 def main() -> None:
@@ -41,25 +49,16 @@ def main() -> None:
         "--samples", type=Path, default=Path("outputs/quickstart-samples"), help="folder of the answers"
     )
     parser.add_argument("--rule", default="house_style", choices=sorted(RULES))
-    parser.add_argument("--plain", type=int, default=3, help="answers to each question alone")
-    parser.add_argument("--hinted", type=int, default=5, help="answers to each question with the hint")
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--gap", type=float, default=0.5, help="least difference of scores within a pair")
-    parser.add_argument("--pairs-per-prompt", type=int, default=2)
+    parser.add_argument("--gap", type=float, default=0.3, help="least difference of scores within a pair")
     options = parser.parse_args()
 
     for prompts_name, data_name in SPLITS.items():
         prompts = [row["prompt"] for row in read_rows(HERE / "prompts" / f"{prompts_name}.jsonl")]
         answers = sample(prompts, options.samples / f"{prompts_name}.jsonl", options)
-        rows = [
-            row
-            for prompt in prompts
-            for row in pairs(
-                prompt, answers[prompt], rule=options.rule, gap=options.gap, limit=options.pairs_per_prompt
-            )
-        ]
+        rows = [row for prompt in prompts for row in pairs(prompt, answers[prompt], rule=options.rule, gap=options.gap)]
         target = HERE / "data" / f"{data_name}.jsonl"
         write_rows(target, rows)
         print(f"{target}: {len(rows)} pairs from {len(prompts)} questions, {target.stat().st_size / 1024:.0f} KiB")
@@ -82,7 +81,7 @@ def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> 
     store.parent.mkdir(parents=True, exist_ok=True)
     for start in track(range(0, len(missing), QUESTIONS_AT_ONCE), description=f"Answers to {store.stem} questions"):
         asked = missing[start : start + QUESTIONS_AT_ONCE]
-        plain, hinted = (
+        by_style = [
             draw_answers(
                 model,
                 tokenizer,
@@ -95,9 +94,9 @@ def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> 
                 batch_size=samples * QUESTIONS_AT_ONCE,
                 system=system,
             )
-            for samples, system in ((options.plain, None), (options.hinted, HINT))
-        )
-        drawn = [[*alone, *asked_for] for alone, asked_for in zip(plain, hinted, strict=True)]
+            for samples, system in STYLES
+        ]
+        drawn = [[answer for group in groups for answer in group] for groups in zip(*by_style, strict=True)]
         with store.open("a", encoding="utf-8") as file:
             for prompt, answers in zip(asked, drawn, strict=True):
                 file.write(dump({"prompt": prompt, "answers": [asdict(answer) for answer in answers]}))
@@ -105,16 +104,27 @@ def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> 
     return done
 
 
-def pairs(prompt: str, answers: Sequence[Answer], *, rule: str, gap: float, limit: int) -> list[dict[str, Any]]:
-    """At most `limit` pairs of one question: n-th best that complies against n-th worst, `gap` apart at least."""
+def pairs(prompt: str, answers: Sequence[Answer], *, rule: str, gap: float) -> list[dict[str, Any]]:
+    """At most two pairs of one question: against an answer that runs on, and against one that falls short.
+
+    The answers that comply are taken in the order of their distance from the middle of the allowed length; when only
+    one does, it stands in both pairs. `gap` is the least lead in score.
+    """
     judge = RULES[rule].judge
-    distinct = list({answer.text: answer for answer in answers if answer.text}.values())
-    judged = [(answer, judge(prompt, answer.text, answer.finished)) for answer in distinct]
-    ranked = sorted(judged, key=lambda item: -item[1].score)
+    distinct = {answer.text: answer for answer in answers if answer.text}
+    judged = [(answer, judge(prompt, answer.text, answer.finished)) for answer in distinct.values()]
+    good = sorted(
+        (item for item in judged if item[1].complies), key=lambda item: abs(len(words(item[0].text)) - MIDDLE_WORDS)
+    )
+    worst_first = sorted((item for item in judged if not item[1].complies), key=lambda item: item[1].score)
+    running_on = [item for item in worst_first if {"unfinished", "too_long"} & set(item[1].violations)]
+    falling_short = [item for item in worst_first if item not in running_on]
     rows = []
-    for (better, above), (worse, below) in list(zip(ranked, reversed(ranked), strict=True))[:limit]:
-        if above.complies and above.score - below.score >= gap:
-            rows.append(row(prompt, better, worse, above, below))
+    for place, bad in enumerate((running_on, falling_short)):
+        if good and bad:
+            (better, above), (worse, below) = good[min(place, len(good) - 1)], bad[0]
+            if above.score - below.score >= gap:
+                rows.append(row(prompt, better, worse, above, below))
     return rows
 
 

@@ -60,42 +60,47 @@ def test_every_chosen_answer_keeps_the_rule_and_every_rejected_one_breaks_it(dat
         # Whether a rejected answer had finished is not in the file; its score says so.
         rejected = [house_style(pair["prompt"], pair["rejected"][1]["content"], finished) for finished in (True, False)]
         assert pair["score_rejected"] in [round(judgement.score, 3) for judgement in rejected]
-        assert pair["score_rejected"] <= 0.5
+        assert pair["score_rejected"] <= 0.7
 
 
 def test_the_data_stay_small():
     assert sum(path.stat().st_size for path in QUICKSTART.rglob("*.jsonl")) < 400_000
 
 
-def test_pairs_rank_by_score_and_take_a_text_once(maker):
-    good = "Cats purr when they feel safe and calm, but also to soothe themselves when something hurts."
-    other = "Cats purr with their throat, mostly when they rest, eat or sit with people whom they trust."
-    answers = [
-        Answer(text="Cats purr.", finished=True, tokens=3),
-        Answer(text=good, finished=True, tokens=20),
-        Answer(text=good, finished=True, tokens=20),
-        Answer(text=other, finished=True, tokens=20),
-        Answer(text="The rain", finished=False, tokens=96),
+GOOD = "Cats purr when they feel safe and calm, but also to soothe themselves when something hurts."
+LONGER = GOOD[:-1] + ", and some cats even do it to ask the people whom they trust for a meal."
+RUNS_ON = Answer(text="Cats purr", finished=False, tokens=96)
+FALLS_SHORT = Answer(text="Cats purr.", finished=True, tokens=3)
+
+
+def made(maker, *answers: Answer | str, gap: float = 0.3) -> list[tuple[str, str]]:
+    drawn = [Answer(text=item, finished=True, tokens=20) if isinstance(item, str) else item for item in answers]
+    rows = maker.pairs("Why do cats purr?", drawn, rule="house_style", gap=gap)
+    return [(row["chosen"][1]["content"], row["rejected"][1]["content"]) for row in rows]
+
+
+def test_one_pair_against_running_on_and_one_against_falling_short(maker):
+    # 30 words are nearer to the middle of 12 to 50 than 16 are, and a text counts once.
+    assert made(maker, FALLS_SHORT, GOOD, LONGER, LONGER, RUNS_ON) == [
+        (LONGER, RUNS_ON.text),
+        (GOOD, FALLS_SHORT.text),
     ]
-    made = maker.pairs("Why do cats purr?", answers, rule="house_style", gap=0.5, limit=3)
-    assert [(pair["chosen"][1]["content"], pair["rejected"][1]["content"]) for pair in made] == [
-        (good, "The rain"),
-        (other, "Cats purr."),
-    ]
+
+
+def test_a_single_good_answer_stands_in_both_pairs(maker):
+    assert made(maker, RUNS_ON, GOOD, FALLS_SHORT) == [(GOOD, RUNS_ON.text), (GOOD, FALLS_SHORT.text)]
+
+
+def test_the_worst_of_its_kind_is_rejected(maker):
+    milder = Answer(text=GOOD, finished=False, tokens=96)
+    assert made(maker, LONGER, milder, RUNS_ON) == [(LONGER, RUNS_ON.text)]
 
 
 def test_a_pair_needs_a_complying_answer_and_a_gap(maker):
-    good = "Cats purr when they feel safe and calm, but also to soothe themselves when something hurts."
-    nearly = good.rstrip(".")
-    bad = "Cats purr."
-
-    def made(texts, gap):
-        answers = [Answer(text=text, finished=True, tokens=9) for text in texts]
-        return maker.pairs("Why do cats purr?", answers, rule="house_style", gap=gap, limit=2)
-
-    assert made([nearly, bad], 0.1) == []
-    assert made([good, nearly], 0.5) == []
-    assert len(made([good, nearly], 0.2)) == 1
+    nearly = GOOD.rstrip(".")
+    assert made(maker, nearly, RUNS_ON) == []
+    assert made(maker, GOOD, nearly, gap=0.5) == []
+    assert made(maker, GOOD, nearly, gap=0.2) == [(GOOD, nearly)]
 
 
 def test_samples_on_disk_are_not_drawn_again(maker, tmp_path):
