@@ -60,7 +60,7 @@ train: $(READY) ## train a recipe; the same command continues an interrupted run
 	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
 
 generate: $(READY) ## ask the trained model: PROMPT="..."
-	@$(PY) scripts/generate.py --config $(RECIPE) --prompt "$(PROMPT)" $(ARGS)
+	@$(PY) scripts/generate.py --config $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
 	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(PUSH) $(ARGS)

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 
 from alignment.cli import guarded
+from alignment.errors import Fault, SetupError
 
 
 def main() -> None:
@@ -17,6 +18,8 @@ def main() -> None:
     parser.add_argument("--max_new_tokens", type=int, default=200)
     parser.add_argument("--temperature", type=float, default=0.0, help="0 (the default) is greedy")
     args, overrides = parser.parse_known_args()
+    if not args.prompt.strip():
+        raise SetupError(Fault(key="prompt", rule="is empty", remedy='give one: make generate PROMPT="Why is the sky blue?"'))
 
     import torch
 
