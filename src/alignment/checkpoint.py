@@ -72,7 +72,9 @@ def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase)
     config.pad_token_id = tokenizer.pad_token_id
     config.bos_token_id = tokenizer.bos_token_id
     config.use_cache = True
-    if not config.do_sample and any(getattr(config, name, None) is not None for name in ("temperature", "top_p", "top_k")):
+    if not config.do_sample and any(
+        getattr(config, name, None) is not None for name in ("temperature", "top_p", "top_k")
+    ):
         # Some published models set a temperature without sampling, which transformers refuses to save.
         config.do_sample = True
     return config

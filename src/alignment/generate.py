@@ -36,7 +36,9 @@ def generate(
     ).to(device)
     config = answering_config(policy.generation_config, tokenizer)
     config.update(max_new_tokens=max_new_tokens, do_sample=temperature > 0)
-    config.update(**({"temperature": temperature} if temperature > 0 else {"temperature": None, "top_p": None, "top_k": None}))
+    config.update(
+        **({"temperature": temperature} if temperature > 0 else {"temperature": None, "top_p": None, "top_k": None})
+    )
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     output = policy.generate(**inputs, generation_config=config, streamer=streamer)
     return tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
