@@ -18,11 +18,13 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, se
 
 from alignment.callbacks.finite import StopOnNonFinite
 from alignment.callbacks.preemption import StopOnSignal
+from alignment.callbacks.tracking import RecipeTracking
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, resolve_chat_template
 from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
+from alignment.hub.commands import publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
@@ -74,6 +76,8 @@ def run(recipe: Recipe) -> Path:
             processing_class=tokenizer,
             peft_config=lora_config(recipe.model),
         )
+        tracking = RecipeTracking(recipe.resolved)
+        trainer.add_callback(tracking)
         check_sharded(trainer.accelerator)
         check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer))
         if resume_from:
@@ -90,7 +94,9 @@ def run(recipe: Recipe) -> Path:
                 **timing,
                 "wall_seconds": round(time.time() - started, 1),
             }
-            report(recipe, trainer, splits, folder, timing)
+            report(recipe, trainer, splits, folder, timing, tracking.links)
+            if publish_after:
+                publish_finished(recipe)
         state.wait_for_everyone()
     return folder.path
 
@@ -155,7 +161,9 @@ def optimizer_steps(trainer: Trainer) -> int:
     return math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
 
 
-def report(recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any]) -> None:
+def report(
+    recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any], links: dict[str, str]
+) -> None:
     """Curves, card and manifest; the manifest comes last, because it marks the run as finished."""
     plot_curves(
         trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})"
@@ -167,6 +175,7 @@ def report(recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, tim
         timing=timing,
         attention_backend=getattr(trainer, "attention_backend", trainer.model.config._attn_implementation),
         batch=getattr(trainer, "batch_facts", None),
+        tracking=links,
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)
