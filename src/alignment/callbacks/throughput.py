@@ -42,7 +42,7 @@ class Throughput(TrainerCallback):
     def pop(self, accelerator: Accelerator) -> dict[str, float]:
         """Rates over all ranks since the last call, a collective call; empty before the first step has ended."""
         local = [self._tokens, self._two_row_tokens, self._pairs, self._flops]
-        sums = torch.tensor([*local, self._seconds], dtype=torch.float64, device=self.device)
+        sums = torch.tensor([*local, self._seconds], dtype=torch.float32, device=self.device)
         tokens, two_row_tokens, pairs, flops, rank_seconds = accelerator.reduce(sums, reduction="sum").tolist()
         self._clear()
         if not rank_seconds or not two_row_tokens:
