@@ -77,7 +77,12 @@ FAMILIES: dict[str, Family] = {
             bos="<|im_start|>",
             eos="<|im_end|>",
             pad="<|endoftext|>",
-            settings={"num_key_value_heads": 3, "num_attention_heads": 9, "tie_word_embeddings": True},
+            settings={
+                "hidden_size": 576,
+                "num_attention_heads": 9,
+                "num_key_value_heads": 3,
+                "tie_word_embeddings": True,
+            },
         ),
         Family(
             name="qwen2",
