@@ -47,16 +47,16 @@ def link_model(report_to: Iterable[str], where: str) -> None:
         run.summary["model"] = where
 
 
-def _wandb_run(report_to: Iterable[str]) -> Any | None:
-    if "wandb" not in report_to:
+def _wandb_run(report_to: Iterable[str] | None) -> Any | None:
+    if "wandb" not in (report_to or ()):
         return None
     import wandb
 
     return wandb.run
 
 
-def _trackio_run(report_to: Iterable[str]) -> Any | None:
-    if "trackio" not in report_to:
+def _trackio_run(report_to: Iterable[str] | None) -> Any | None:
+    if "trackio" not in (report_to or ()):
         return None
     from trackio import context_vars
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alignment.errors import Fault, SetupError
 from alignment.hub.plan import Plan
@@ -15,7 +15,6 @@ from alignment.hub.weights import weight_faults
 from alignment.report.finished_run import FinishedRun
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SAMPLE = "Why does bread rise? Yeast: 3 x 4 = 12,\n\tnaïve café."
@@ -64,7 +63,7 @@ def tokenizer_faults(folder: Path) -> Iterator[Fault]:
     run = FinishedRun(folder)
     tokenizer = _tokenizer(folder, run)
     ids = tokenizer(_SAMPLE, add_special_tokens=False)["input_ids"]
-    if (back := tokenizer.decode(ids, clean_up_tokenization_spaces=False).strip()) != _SAMPLE:
+    if (back := str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)).strip()) != _SAMPLE:
         yield Fault(key="tokenizer", value=back, rule="must give a text back after encoding and decoding it")
     rows = run.config.get("vocab_size")
     if rows is not None and len(tokenizer) > rows:
@@ -97,7 +96,8 @@ def answer_faults(folder: Path) -> Iterator[Fault]:
     import torch
 
     run = FinishedRun(folder)
-    tokenizer, model = _tokenizer(folder, run), _model(folder, run)
+    tokenizer: Any = _tokenizer(folder, run)
+    model: Any = _model(folder, run)
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Why does bread rise?"}], add_generation_prompt=True, tokenize=False
     )
@@ -126,14 +126,7 @@ def _model(folder: Path, run: FinishedRun) -> PreTrainedModel:
 
     trust = bool(run.manifest["recipe"].get("trust_remote_code"))
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-    device: torch.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return (
-        AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype="auto",
-            trust_remote_code=trust,
-            attn_implementation=attention_implementation(config, None),
-        )
-        .to(device)
-        .eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", trust_remote_code=trust, attn_implementation=attention_implementation(config, None)
     )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

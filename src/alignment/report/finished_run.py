@@ -81,10 +81,9 @@ class FinishedRun:
         tokens = tuple(added[stop] for stop in self.eos_token_ids if stop in added)
         return tokens if len(tokens) == len(self.eos_token_ids) else ()
 
-    def last_logged(self, key: str) -> float | None:
-        """The last value of a metric in `log_history`."""
-        values = [entry[key] for entry in self.log_history if key in entry]
-        return values[-1] if values else None
+    def logged(self, key: str) -> list[float]:
+        """The values of a metric in `log_history`, in order."""
+        return [entry[key] for entry in self.log_history if key in entry]
 
     def has(self, name: str) -> bool:
         """Whether the folder holds a file of that name."""

@@ -138,7 +138,7 @@ def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, A
 def optimisation_facts(trainer: Trainer) -> dict[str, Any]:
     """Optimiser, schedule and the clipping that truly acts (`0.0` = none), whoever does it."""
     arguments = trainer.args
-    engine = trainer.model_wrapped
+    engine: Any = trainer.model_wrapped
     by_engine = callable(getattr(engine, "gradient_clipping", None))
     return {
         "optimizer": arguments.optim,
@@ -167,8 +167,8 @@ def data_facts(splits: Any) -> dict[str, Any]:
     }
 
 
-def describe_model(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> dict[str, Any]:
-    """Class, size and precision of a model, right under ZeRO-3, FSDP and adapters too."""
+def describe_model(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> dict[str, Any]:
+    """Class, size and precision of a `torch.nn.Module`, right under ZeRO-3, FSDP and adapters too."""
     parameters = list(model.parameters())
     config = getattr(model, "config", None)
     total = sum(map(_size, parameters))
