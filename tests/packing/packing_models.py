@@ -99,7 +99,7 @@ def distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 
 
 class KeepDouble(TorchFunctionMode):
-    """fp64 all the way: transformers computes softmax and norms of any model in fp32, which hides what is exact."""
+    """fp64 all the way: transformers computes softmax, norms and angles in fp32, which hides what is exact."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -109,4 +109,6 @@ class KeepDouble(TorchFunctionMode):
             args = tuple(torch.float64 if a is torch.float32 else a for a in args)
             if kwargs.get("dtype") is torch.float32:
                 kwargs["dtype"] = torch.float64
+        if function in (Tensor.matmul, Tensor.__matmul__, torch.matmul):
+            args = tuple(a.double() if any(b.dtype == torch.float64 for b in args) else a for a in args)
         return function(*args, **kwargs)
