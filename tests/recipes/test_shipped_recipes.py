@@ -101,6 +101,7 @@ def test_gemma2_dpo_is_the_sibling() -> None:
 
 def test_the_gemma2_recipes_take_a_small_model_and_local_rows(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "rows.jsonl").write_text("{}\n")
     overrides = ["--model_name_or_path", str(tmp_path / "model"), "--dataset_name", str(tmp_path / "rows.jsonl")]
     recipe = load_recipe("gemma2-simpo", [*overrides, "--eval_strategy", "no", "--global_batch_size=4"])

@@ -109,6 +109,8 @@ WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("*", "log_level"): ("debug", "info", "warning", "error", "critical", "passive"),
     ("*", "log_level_replica"): ("debug", "info", "warning", "error", "critical", "passive"),
     ("*", "report_to"): _TRACKERS,
+    ("*", "train_sampling_strategy"): ("random", "sequential", "group_by_length"),
+    ("*", "ddp_backend"): ("nccl", "gloo", "mpi", "ccl", "hccl", "cncl", "mccl"),
     ("dpo", "loss_type"): _DPO_LOSSES,
     ("dpo", "truncation_mode"): ("keep_start", "keep_end"),
     ("sft", "truncation_mode"): ("keep_start", "keep_end"),

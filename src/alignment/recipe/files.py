@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from os.path import expanduser
 from pathlib import Path
 
 from alignment.errors import Fault, RecipeError
@@ -35,7 +36,7 @@ def find_recipe(source: str | Path, *, beside: Path | None = None) -> Path:
         RecipeError: nothing is there; lists what is.
     """
     text = str(source)
-    path = Path(text).expanduser()
+    path = Path(expanduser(text))
     path = (beside or Path()) / path
     if text.endswith(_SUFFIXES):
         if path.is_file():

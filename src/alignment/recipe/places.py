@@ -7,6 +7,7 @@ recipe's folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,14 @@ class Places:
             return
         path = self._find(key, value)
         if path is not None and (_is_path(value) or (path / "config.json").is_file()):
-            if path.is_dir():
-                self._note(key, value, path, Path.cwd())
-            else:
-                yield Fault(key=key, value=value, rule="must be a folder", remedy="the one with config.json")
+            self._note(key, value, path, Path.cwd())
+            if key == "model_name_or_path" and not (path / "config.json").is_file():
+                yield Fault(
+                    key=key,
+                    value=value,
+                    rule="holds no config.json, so it is no model",
+                    remedy="give a folder written by save_pretrained",
+                )
         elif _is_path(value):
             yield self._missing(key, value, "give a Hub id, or a folder written by save_pretrained")
         elif not _is_hub_id(value):
@@ -98,6 +103,9 @@ class Places:
 
         inline = "{{" in value or "{%" in value
         path = None if inline else self._find(key, value)
+        if path is None and _is_path(value) and not inline:
+            yield self._missing(key, value, "give a file, inline Jinja, or the name of a shipped template")
+            return
         if path is not None and path.is_file():
             self._note(key, value, path, Path.cwd(), self._recipe.parent)
         try:
@@ -113,7 +121,7 @@ class Places:
             self.found[key] = str(path)
 
     def _find(self, key: str, value: str) -> Path | None:
-        paths = (folder / Path(value).expanduser() for folder in self._folders(key))
+        paths = (folder / expanduser(value) for folder in self._folders(key))
         return next((path.resolve() for path in paths if path.exists()), None)
 
     def _folders(self, key: str) -> list[Path]:
@@ -123,7 +131,7 @@ class Places:
 
     def _note(self, key: str, value: str, path: Path, *searched: Path) -> None:
         """Keeps `path` unless `value` leads to it from one of the folders that are `searched` anyway."""
-        if all((folder / Path(value).expanduser()).resolve() != path for folder in searched):
+        if all((folder / expanduser(value)).resolve() != path for folder in searched):
             self.found[key] = str(path)
 
     def _missing(self, key: str, value: str, remedy: str) -> Fault:
