@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from alignment.errors import EXIT_USER, Preempted, UserError
+from alignment.launch import end_with_launcher
 
 PATIENCE = 10.0
 """Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that
@@ -37,7 +38,8 @@ def guarded(main: Callable[[], int | None]) -> int:
             time.sleep(PATIENCE)
         raise
     except KeyboardInterrupt:
-        print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
         return 130
 
 
@@ -59,6 +61,7 @@ def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
     def main() -> None:
         # PyTorch deprecates names that DeepSpeed still calls, at every collective operation.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+        end_with_launcher()
         source, overrides = recipe_arguments(f"Train a recipe{f' with {method}' if method else ''}.", argv)
         from alignment.recipe import load_recipe
 

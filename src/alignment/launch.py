@@ -11,6 +11,7 @@ Processes, environment and rendezvous are accelerate's. Added are four things:
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ ASK_TO_STOP = signal.SIGUSR1
 def main(argv: Sequence[str] | None = None) -> int:
     """Launch; returns the exit code: 0, that of the process that failed first, or 128 + signal."""
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     warnings.filterwarnings("ignore", message=r"Port `\d+` is already in use")
@@ -49,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nRank {rank} (process {failure.pid}) was ended by {name}.{WHY.get(name, '')}", file=sys.stderr)
             return 128 - failure.exitcode
         return failure.exitcode
+    except SignalException as stop:
+        return 128 + stop.sigval
     except subprocess.CalledProcessError as error:
         return error.returncode
     except ValueError as error:  # accelerate's word for arguments that do not fit together
@@ -71,6 +75,15 @@ def ask_children_to_stop() -> None:
 
     for worker in psutil.Process().children():
         worker.send_signal(ASK_TO_STOP)
+
+
+def end_with_launcher() -> None:
+    """Have the kernel end this worker when its launcher is gone, even if that was killed. Linux only."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+_PR_SET_PDEATHSIG = 1
 
 
 def threads_per_process(arguments: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -121,6 +122,31 @@ def test_a_rank_that_raises_ends_the_job_with_its_traceback_first(tmp_path):
     assert done.code == 1
     assert done.output.count("Traceback") == 1
     assert "ArithmeticError: the cause" in done.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_no_worker_outlives_its_launcher(tmp_path, number):
+    script = tmp_path / "sleeps.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from alignment.cli import guarded\n"
+        "from alignment.launch import end_with_launcher\n"
+        "def main():\n"
+        "    end_with_launcher()\n"
+        "    Path(sys.argv[1], 'rank' + os.environ['RANK']).touch()\n"
+        "    time.sleep(600)\n"
+        "raise SystemExit(guarded(main))\n"
+    )
+    with running(tamed_launch("ddp", script, tmp_path, processes=2), tmp_path / "log") as job:
+        for rank in (0, 1):
+            job.wait_for(tmp_path / f"rank{rank}", timeout=TIMEOUT)
+        assert len(job.ranks()) == 2
+        job.process.send_signal(number)
+        done = job.finish(timeout=60)
+        assert_nothing_left(job)
+    assert done.code == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in done.output
 
 
 def odd_one_out(folder: Path, *, row: int) -> Path:
