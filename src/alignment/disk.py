@@ -52,8 +52,8 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
         return weights
     trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
     states = next((size for word, size in _ADAM_BYTES.items() if word in args.optim.value), 8)
-    sharded = args.deepspeed_plugin is not None  # DeepSpeed writes fp32 masters, and its own copy of the weights
-    return weights + trainable * (states + (4 + 2 if sharded else 0))
+    master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains
+    return weights + trainable * (states + master)
 
 
 def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
