@@ -65,8 +65,8 @@ generate: $(READY) ## ask the trained model: PROMPT="..."
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
 	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(PUSH) $(ARGS)
 
-bench: $(READY) ## speed and memory against the reference's method and TRL, on CPU
-	@$(PY) benchmarks/cpu.py $(ARGS)
+bench: $(READY) ## speed and memory against the reference's method and TRL, and what ZeRO-3 costs, on CPU
+	@$(PY) benchmarks/cpu.py $(ARGS) && $(PY) benchmarks/zero3_overhead.py
 
 bench-gpu: $(READY) ## the same on one GPU with the full Gemma-2-9B geometry
 	@$(PY) benchmarks/gpu.py $(ARGS)
