@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alignment.errors import SetupError
 from alignment.cache_root import cache_root
+from alignment.errors import SetupError
 from alignment.modeling.embedded import EMBEDDED, is_embedded, resolve_embedded
 
 NAME = "SmolLM2-135M-Instruct"

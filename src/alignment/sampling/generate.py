@@ -58,14 +58,16 @@ def draw_answers(
     decoding: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature > 0:
         decoding = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+    generate: Any = model.generate
     answers: list[Answer] = []
     was_training = model.training
     model.eval()
-    with torch.random.fork_rng(), torch.inference_mode():
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)
         for start in range(0, len(queue), batch_size):
             inputs = _left_padded(tokenizer, queue[start : start + batch_size], system).to(model.device)
-            rows = model.generate(
+            rows = generate(
                 **inputs,
                 **decoding,
                 max_new_tokens=max_new_tokens,
@@ -93,7 +95,7 @@ def _answer(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: Sequence[
     end = next((at for at, token in enumerate(ids) if token in stops), None)
     drawn = ids if end is None else ids[:end]
     return Answer(
-        text=tokenizer.decode(drawn, skip_special_tokens=True).strip(),
+        text=str(tokenizer.decode(drawn, skip_special_tokens=True)).strip(),
         finished=end is not None,
         tokens=len(ids) if end is None else end + 1,
     )
