@@ -29,14 +29,17 @@ class SharedPrompts:
         is_chosen      [F, F, T, T, F]
         is_rejected    [F, F, F, F, T]
         positions      [0, 1, 2, 3, 2]
+
+    A pair with `R = 0` is a single document of one segment.
     """
 
     def __init__(self, pair_lengths: Sequence[tuple[int, int, int]], device: torch.device) -> None:
         self.pair_lengths = [tuple(map(int, lengths)) for lengths in pair_lengths]
         self.device = device
         self.tokens = sum(map(sum, self.pair_lengths))
-        self.query_lengths = [n for p, c, r in self.pair_lengths for n in (p + c, r)]
-        self.key_lengths = [n for p, c, r in self.pair_lengths for n in (p + c, p + r)]
+        segments = [((p + c, p + c), (r, p + r)) if r else ((p + c, p + c),) for p, c, r in self.pair_lengths]
+        self.query_lengths = [queries for pair in segments for queries, _ in pair]
+        self.key_lengths = [keys for pair in segments for _, keys in pair]
         self.calls = 0
         """Attention calls served; a model that never asks has not seen the layout."""
         self.block_masks: dict[int | None, Any] = {}
@@ -47,7 +50,8 @@ class SharedPrompts:
         """`[sum(key_lengths)]` where each segment's keys lie in the row."""
         pieces, start = [], 0
         for p, c, r in self.pair_lengths:
-            pieces += [torch.arange(start, start + p + c), torch.arange(start, start + p)]
+            again = p if r else 0
+            pieces += [torch.arange(start, start + p + c), torch.arange(start, start + again)]
             pieces.append(torch.arange(start + p + c, start + p + c + r))
             start += p + c + r
         return torch.cat(pieces).to(self.device)
@@ -58,11 +62,13 @@ class SharedPrompts:
         first, prompts, second = [], [], []
         start = place = 0
         for p, c, r in self.pair_lengths:
-            first += [torch.arange(place, place + p + c), torch.arange(place + 2 * p + c, place + 2 * p + c + r)]
-            prompts.append(torch.arange(start, start + p))
-            second.append(torch.arange(place + p + c, place + 2 * p + c))
+            again = p if r else 0
+            rejected = place + p + c + again
+            first += [torch.arange(place, place + p + c), torch.arange(rejected, rejected + r)]
+            prompts.append(torch.arange(start, start + again))
+            second.append(torch.arange(place + p + c, rejected))
             start += p + c + r
-            place += 2 * p + c + r
+            place = rejected + r
         return tuple(torch.cat(pieces).to(self.device) for pieces in (first, prompts, second))
 
     @cached_property
