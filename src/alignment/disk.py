@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 from transformers import TrainingArguments
+from transformers.trainer_utils import SaveStrategy
+from transformers.training_args import OptimizerNames
 
 from alignment.errors import Fault, SetupError
 
@@ -51,14 +53,14 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     if args.save_only_model:
         return weights
     trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
-    states = next((size for word, size in _ADAM_BYTES.items() if word in args.optim.value), 8)
+    states = next((size for word, size in _ADAM_BYTES.items() if word in OptimizerNames(args.optim).value), 8)
     master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains
     return weights + trainable * (states + master)
 
 
 def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
     """Checkpoints that lie on the disk at the same time; the oldest goes after the newest is written."""
-    strategy = str(args.save_strategy.value)
+    strategy = SaveStrategy(args.save_strategy).value
     if strategy == "no":
         return 1  # a run that is told to stop still saves one
     every = args.save_steps if args.save_steps >= 1 else args.save_steps * steps

@@ -54,7 +54,7 @@ class StopOnNonFinite(TrainerCallback):
             + (f"for {_listed(rows)}" if rows else f"in a step of {_listed(rows_of_step(self._trainer, step))}"),
             remedy="look at those rows, lower learning_rate, or set max_grad_norm",
         )
-        checkpoint = last_checkpoint(Path(self._trainer.args.output_dir))
+        checkpoint = last_checkpoint(Path(str(self._trainer.args.output_dir)))
         return [
             cause,
             Fault(
@@ -83,8 +83,9 @@ def gradient_norm(model: nn.Module, optimizer: Any) -> float:
 def rows_of_step(trainer: Trainer, step: int) -> list[int]:
     """Rows of the training data in optimiser step `step`, counted from 1."""
     args = trainer.args
+    rows: Any = trainer.train_dataset
     sampler = StepSampler(
-        num_rows=len(trainer.train_dataset),
+        num_rows=len(rows),
         global_batch_size=trainer.get_total_train_batch_size(args),
         plan=even_plan(1),
         seed=args.seed if args.data_seed is None else args.data_seed,

@@ -88,7 +88,15 @@ def rehearse(source: str, overrides: list[str], *, keep: bool = False) -> int:
 
 def _life(stages: Stages, recipe: Path, scratch: Path, rows: Rows) -> None:
     out = scratch / "out"
-    train = [sys.executable, "-m", "alignment.launch", "--config_file", CONFIG, "--main_process_port", "0"]
+    train: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "alignment.launch",
+        "--config_file",
+        CONFIG,
+        "--main_process_port",
+        "0",
+    ]
     train += [ROOT / "scripts/train.py", "--config", recipe]
 
     with stages.stage("train on two processes, ZeRO-3; kill one") as stage:
@@ -163,7 +171,14 @@ def _publish(recipe: Path, out: Path, scratch: Path) -> str:
             "HF_TOKEN": "hf_test_me_write",
             "HF_HOME": str(scratch / "hub-home"),
         }
-        push = [sys.executable, ROOT / "scripts/push_to_hub.py", "--config", recipe, "--hub_model_id", name]
+        push: list[str | Path] = [
+            sys.executable,
+            ROOT / "scripts/push_to_hub.py",
+            "--config",
+            recipe,
+            "--hub_model_id",
+            name,
+        ]
         fetch = (
             f"from huggingface_hub import snapshot_download as d; d({name!r}, local_dir={str(scratch / 'pulled')!r})"
         )
@@ -171,12 +186,13 @@ def _publish(recipe: Path, out: Path, scratch: Path) -> str:
             with running(command, scratch / log, environment) as job:
                 done = job.finish(timeout=TIMEOUT)
             assert done.code == 0, f"exit code {done.code}:\n{_tail(done)}"
-        files = len(hub.store.repos["model", name].at("main").files)
+        commit = hub.store.repos["model", name].at("main")
+        assert commit is not None, f"{name} has no branch main"
     sent, received = (
         hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() for folder in (out, scratch / "pulled")
     )
     assert sent == received, "the downloaded weights are not those that were sent"
-    return f"{files} files in {name}; the weights came back byte for byte"
+    return f"{len(commit.files)} files in {name}; the weights came back byte for byte"
 
 
 def _tail(done: Finished, lines: int = 25) -> str:
