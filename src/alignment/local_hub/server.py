@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -35,6 +34,8 @@ class Fault:
     delay: float = 0.0
     """Seconds to wait, for a slow network."""
     times: int = 1
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set by `reset`: who still waits hangs up and touches nothing."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class HubServer:
         self._http.server_close()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything; requests that still wait come to nothing."""
+        for fault in self.faults:
+            fault.over.set()
         self.store, self.faults, self.log = Store(), [], []
 
     def fail(self, method: str, path: str, **fault: Any) -> Fault:
@@ -100,12 +103,11 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.route_path, self.query = unquote(url.path), parse_qs(url.query)
         self.body, self.status = self._body(), None
-        fault = self.hub.fault_for(self.command, self.route_path)
+        fault, log = self.hub.fault_for(self.command, self.route_path), self.hub.log
         self.cut = fault is not None and fault.drop == "middle"
         try:
             if fault is not None:
-                time.sleep(fault.delay)
-                if fault.drop == "before":
+                if fault.over.wait(fault.delay) or fault.drop == "before":
                     return self._hang_up()
                 if fault.status is not None:
                     raise Refused(fault.status, "The server has a bad day")
@@ -122,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             account = self.hub.store.accounts.get(self._token() or "")
             name = account.name if account else None
-            self.hub.log.append(Request(self.command, self.route_path, self.status, name, len(self.body)))
+            log.append(Request(self.command, self.route_path, self.status, name, len(self.body)))
             self.silent = False
 
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET

@@ -65,15 +65,20 @@ def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCard
     known = credit(model["base_model"], MODELS)
     extra: dict[str, Any] = {}
     if model["source"] != "local":
-        extra["base_model_relation"] = "adapter" if run.is_adapter else "finetune"
+        extra["base_model_relation"] = "finetune"
     return ModelCardData(
         language=list(known.languages) or None,
         license=model.get("license") or known.licence,
-        library_name="peft" if run.is_adapter else "transformers",
+        library_name="transformers",
         pipeline_tag="text-generation",
         base_model=None if model["source"] == "local" else model["base_model"],
         datasets=_hub_datasets(run) or None,
-        tags=["alignment-handbook", method.name, *(["lora"] if run.is_adapter else []), f"arxiv:{method.paper.arxiv}"],
+        tags=[
+            "alignment-handbook",
+            method.name,
+            *(["lora"] if run.manifest["recipe"].get("use_peft") else []),
+            f"arxiv:{method.paper.arxiv}",
+        ],
         model_name=repository.split("/")[-1],
         eval_results=_evaluation(run) or None,
         **extra,
@@ -99,7 +104,6 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
         "stop_tokens": stops,
         "stop_list": json.dumps(stops, ensure_ascii=False),
         "stop_sentence": " or ".join(f"`{token}`" for token in stops),
-        "is_adapter": run.is_adapter,
         "method_title": method.title,
         "paper_title": method.paper.title,
         "paper_url": method.paper.url,

@@ -12,8 +12,6 @@ from typing import Any
 from alignment.errors import Fault, SetupError
 from alignment.report.manifest import MANIFEST_NAME
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -48,18 +46,13 @@ class FinishedRun:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """`config.json` of the model; empty for an adapter."""
+        """`config.json` of the model; empty without it."""
         return self._json("config.json") or {}
 
     @cached_property
     def before_after(self) -> Mapping[str, Any] | None:
         """`before_after.json`, when answers were measured before and after training."""
         return self._json("before_after.json")
-
-    @property
-    def is_adapter(self) -> bool:
-        """Whether the weights are an adapter, of use only on top of a base model."""
-        return self.has(ADAPTER_CONFIG)
 
     @cached_property
     def has_chat_template(self) -> bool:
