@@ -36,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=r"Port `\d+` is already in use")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     arguments = launch_command_parser().parse_args(argv)
-    arguments.quiet = True
     arguments.signals_to_handle = "SIGINT,SIGHUP,SIGQUIT"
     arguments.shutdown_timeout = GRACE_SECONDS
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(arguments)))
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + stop.sigval
     except subprocess.CalledProcessError as error:
         return error.returncode
-    except ValueError as error:  # accelerate's word for arguments that do not fit together
+    except (ValueError, FileNotFoundError) as error:  # accelerate's words for arguments that cannot be followed
         print(f"\nThe launch is not possible: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
