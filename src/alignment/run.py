@@ -24,7 +24,8 @@ from alignment.data import load_dataset_splits, resolve_chat_template
 from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
-from alignment.hub.commands import publish_finished
+from alignment.hub.account import check_destination
+from alignment.hub.commands import destination_of, publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
@@ -61,6 +62,8 @@ def run(recipe: Recipe) -> Path:
         resume_from = config.resume_from_checkpoint or folder.resume_from
         if isinstance(resume_from, str | Path):
             check_resumable(Path(resume_from), config)
+        if publish_after and state.is_main_process:
+            check_destination(destination_of(recipe))
         method = METHODS[recipe.method]
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
         with state.main_process_first():
@@ -95,9 +98,9 @@ def run(recipe: Recipe) -> Path:
                 "wall_seconds": round(time.time() - started, 1),
             }
             report(recipe, trainer, splits, folder, timing, tracking.links)
-            if publish_after:
-                publish_finished(recipe)
         state.wait_for_everyone()
+        if publish_after and state.is_main_process:
+            publish_finished(recipe)
     return folder.path
 
 

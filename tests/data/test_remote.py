@@ -73,7 +73,7 @@ def test_a_pinned_revision_and_what_is_missing(tmp_path):
     assert "has no split trian; did you mean train" in split
     assert "doesn't exist on the Hub or cannot be accessed" in missing
     assert "v9" in revision
-    assert "check the revision" in revision
+    assert "choose a branch, tag or commit" in revision
     offline, other = ask(
         hub.url, tmp_path, ("them/pairs", "train", None, first), ("them/other", "train", None, None), HF_HUB_OFFLINE="1"
     )

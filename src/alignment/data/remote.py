@@ -23,8 +23,8 @@ def read_remote(name: str, split: str, config: str | None, revision: str | None)
         not.
     """
     import datasets
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError
+
+    from alignment.hub.errors import TransportError
 
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)
@@ -44,20 +44,21 @@ def read_remote(name: str, split: str, config: str | None, revision: str | None)
             remedy = did_you_mean(split, names) or f"its splits are {', '.join(names)}"
             raise DataError(Fault(key=name, rule=f"has no split {split}", remedy=remedy))
         return builder.as_dataset(split=split), commit
-    except (OSError, ValueError, RuntimeError, httpx.HTTPError, HfHubHTTPError) as error:
-        raise _explained(name, config, error) from error
-    except datasets.exceptions.DatasetsError as error:
-        raise _explained(name, config, error) from error
+    except (OSError, ValueError, RuntimeError, TransportError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(_fault(name, config, revision, error)) from error
 
 
-def _explained(name: str, config: str | None, error: Exception) -> DataError:
+def _fault(name: str, config: str | None, revision: str | None, error: Exception) -> Fault:
     import datasets
 
+    from alignment.hub.errors import fault_of
+
+    hub = fault_of(error, name, key="data set", revision=revision, kind="dataset")
+    if hub is not None:
+        return hub
     said = (str(error).splitlines() or [type(error).__name__])[0]
     text = str(error).lower()
-    if "gated" in text:
-        remedy = f"accept its terms at https://huggingface.co/datasets/{name}, then log in with `hf auth login`"
-    elif isinstance(error, datasets.exceptions.DatasetGenerationError):
+    if isinstance(error, datasets.exceptions.DatasetGenerationError):
         remedy = "download it and name the local folder: rows of local JSON files are checked one by one"
         said = (str(error.__cause__ or error).splitlines() or [said])[0]
     elif "builderconfig" in text or "config name" in text:
@@ -69,4 +70,4 @@ def _explained(name: str, config: str | None, error: Exception) -> DataError:
         remedy = "check the network and HF_HUB_OFFLINE, or name a local file or folder (there is none of this name)"
     else:
         remedy = "check the name; log in with `hf auth login` if it is private; a local file or folder would do too"
-    return DataError(Fault(key=name, rule=f"cannot be fetched from the Hub: {said.rstrip('.')}", remedy=remedy))
+    return Fault(key=name, rule=f"cannot be fetched from the Hub: {said.rstrip('.')}", remedy=remedy)

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from alignment.errors import Fault, SetupError
+from alignment.hub.errors import TransportError, fault_of
 from alignment.modeling.embedded import is_embedded, resolve_embedded
 from alignment.modeling.peft import quantization_config
 
@@ -113,16 +114,15 @@ def _explained(what: str, name: str) -> Iterator[None]:
     """Turn "not there" and "cannot be reached" into one message; anything else stays a bug report."""
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
-        raise SetupError(
-            Fault(
-                key="model_name_or_path",
-                value=name,
-                rule=f"gives no {what}: {_first_line(error)}",
-                remedy="give a folder with a saved model, or a Hub id that this machine can reach or has cached "
-                "(`make data` downloads it)",
-            )
-        ) from error
+    except (OSError, ValueError, ImportError, TransportError) as error:
+        unreadable = Fault(
+            key="model_name_or_path",
+            value=name,
+            rule=f"gives no {what}: {_first_line(error)}",
+            remedy="give a folder with a saved model, or a Hub id that this machine can reach or has cached "
+            "(`make data` downloads it)",
+        )
+        raise SetupError(fault_of(error, name, key="model_name_or_path") or unreadable) from error
 
 
 def _first_line(error: Exception) -> str:
