@@ -17,10 +17,12 @@ yes         = $(filter 1 true yes,$(1))
 PUSH        = $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
 
 CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
-# As many processes as the configuration says, else one a GPU, else one.
+# One process a GPU under the configurations for GPUs, as many as the file says under any other, else one.
 STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>/dev/null)
-GPUS       := $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); [ $$n -gt 0 ] && echo $$n || echo 1)
-NPROC      ?= $(or $(STATED),$(GPUS))
+GPUS       := $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); \
+                [ -z "$${CUDA_VISIBLE_DEVICES+x}" ] || n=$$(echo "$$CUDA_VISIBLE_DEVICES" | tr ',' '\n' | grep -c .); \
+                [ $$n -gt 0 ] && echo $$n || echo 1)
+NPROC      ?= $(if $(filter zero3 zero3_offload fsdp2 ddp,$(ACCELERATE)),$(GPUS),$(or $(STATED),$(GPUS)))
 # NPROC counts the processes of one machine; every machine of several runs the same command with its NODE_RANK.
 WORLD      := $(shell expr $(NPROC) '*' $(NNODES))
 RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(NNODES) --machine_rank $(NODE_RANK) \

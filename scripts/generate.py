@@ -18,6 +18,8 @@ def main() -> None:
     parser.add_argument("--max_new_tokens", type=int, default=200)
     parser.add_argument("--temperature", type=float, default=0.0, help="0 (the default) is greedy")
     args, overrides = parser.parse_known_args()
+    if args.max_new_tokens < 1:
+        raise SetupError(Fault(key="max_new_tokens", value=args.max_new_tokens, rule="must be at least 1"))
     if not args.prompt.strip():
         raise SetupError(Fault(key="prompt", rule="is empty", remedy='give one: make generate PROMPT="Why is the sky blue?"'))
 
@@ -25,6 +27,7 @@ def main() -> None:
 
     from alignment.generate import generate, trained_model
     from alignment.recipe import load_recipe
+    from alignment.run import chat_template
 
     recipe = load_recipe(args.config, overrides)
     model = dataclasses.replace(
@@ -36,7 +39,7 @@ def main() -> None:
         load_in_4bit=False,
         load_in_8bit=False,
     )
-    generate(model, args.prompt, max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+    generate(model, args.prompt, chat_template=chat_template(recipe), max_new_tokens=args.max_new_tokens, temperature=args.temperature)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from alignment.errors import SetupError
-from alignment.run_folder import MANIFEST, claim, last_checkpoint
+from alignment.run_folder import CARD, MANIFEST, claim, last_checkpoint
 
 RECIPE = {"method": "simpo", "learning_rate": 1e-6, "logging_steps": 5}
 
@@ -47,8 +47,9 @@ def test_an_unfinished_run_goes_on_even_with_another_log_interval(tmp_path):
 def test_another_recipe_may_not_continue_the_run(tmp_path):
     with claim(tmp_path, RECIPE):
         checkpoint(tmp_path, 3)
-    with pytest.raises(SetupError, match=r"learning_rate 0.5 was 1e-06 in the unfinished run"), claim(
-        tmp_path, {**RECIPE, "learning_rate": 0.5}
+    with (
+        pytest.raises(SetupError, match=r"learning_rate 0.5 was 1e-06 in the unfinished run"),
+        claim(tmp_path, {**RECIPE, "learning_rate": 0.5}),
     ):
         pass
 
@@ -63,7 +64,8 @@ def test_a_run_without_checkpoints_may_start_over_with_another_recipe(tmp_path):
 def test_a_finished_run_is_kept_unless_told_otherwise(tmp_path):
     with claim(tmp_path, RECIPE):
         old = checkpoint(tmp_path, 3)
-        (tmp_path / MANIFEST).write_text("{}")
+        for report in (MANIFEST, CARD, "before_after.json"):
+            (tmp_path / report).write_text("{}")
     with claim(tmp_path, RECIPE) as folder:
         assert (folder.finished, folder.resume_from) == (True, None)
     with pytest.raises(SetupError, match="overwrite_output_dir"), claim(tmp_path, {**RECIPE, "learning_rate": 0.5}):
@@ -71,6 +73,7 @@ def test_a_finished_run_is_kept_unless_told_otherwise(tmp_path):
     with claim(tmp_path, {**RECIPE, "learning_rate": 0.5}, overwrite=True) as folder:
         assert (folder.finished, folder.resume_from) == (False, None)
     assert not old.exists()
+    assert not (tmp_path / "before_after.json").exists(), "an old run must not speak for the new one"
 
 
 def test_strangers_checkpoints_are_not_continued(tmp_path):
@@ -95,3 +98,11 @@ def test_two_processes_may_not_share_a_folder(tmp_path):
     assert other.returncode == 1
     assert "is being written by another process" in other.stderr
     assert "never" not in other.stdout
+
+
+def test_a_manifest_without_a_card_is_not_a_finished_run(tmp_path):
+    with claim(tmp_path, RECIPE):
+        newest = checkpoint(tmp_path, 3)
+        (tmp_path / MANIFEST).write_text("{}")
+    with claim(tmp_path, RECIPE) as folder:
+        assert (folder.finished, folder.resume_from) == (False, newest)

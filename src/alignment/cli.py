@@ -39,7 +39,7 @@ def guarded(main: Callable[[], int | None]) -> int:
         raise
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
-            print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
+            print("\nStopped.", file=sys.stderr)
         return 130
 
 

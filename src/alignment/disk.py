@@ -50,8 +50,6 @@ def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps
 def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimiser states."""
     weights = _weight_bytes(model, adapters_only=hasattr(model, "peft_config"))
-    if args.save_only_model:
-        return weights
     trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
     states = next((size for word, size in _ADAM_BYTES.items() if word in OptimizerNames(args.optim).value), 8)
     master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains

@@ -91,7 +91,8 @@ METHODS: dict[str, Method] = {
             year=2023,
             arxiv="2305.18290",
         ),
-        formula=r"\mathcal{L} = -\log \sigma\left(\beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_\mathrm{ref}(y_w \mid x)}"
+        formula=r"\mathcal{L} = -\log \sigma\left("
+        r"\beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_\mathrm{ref}(y_w \mid x)}"
         r" - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_\mathrm{ref}(y_l \mid x)}\right)",
     ),
     "simpo": Method(
@@ -124,6 +125,7 @@ METHODS: dict[str, Method] = {
             arxiv="2403.07691",
         ),
         formula=r"\mathcal{L} = -\frac{1}{|y_w|} \log \pi_\theta(y_w \mid x)"
-        r" - \beta \log \sigma\left(\log \frac{\mathrm{odds}_\theta(y_w \mid x)}{\mathrm{odds}_\theta(y_l \mid x)}\right)",
+        r" - \beta \log \sigma\left("
+        r"\log \frac{\mathrm{odds}_\theta(y_w \mid x)}{\mathrm{odds}_\theta(y_l \mid x)}\right)",
     ),
 }

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,11 @@ def run(recipe: Recipe) -> Path:
     with claimed_by_all(recipe, config) as folder:
         if folder.finished:
             state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
+            if publish_after and state.is_main_process:
+                publish_finished(recipe)
             return folder.path
-        resume_from = config.resume_from_checkpoint or folder.resume_from
-        if isinstance(resume_from, str | Path):
-            check_resumable(Path(resume_from), config)
+        if folder.resume_from:
+            check_resumable(folder.resume_from, config)
         if publish_after and state.is_main_process:
             check_destination(destination_of(recipe))
         method = METHODS[recipe.method]
@@ -83,9 +84,9 @@ def run(recipe: Recipe) -> Path:
         trainer.add_callback(tracking)
         check_sharded(trainer.accelerator)
         check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer))
-        if resume_from:
-            state.print(f"Continuing from {resume_from}.")
-        timing = train(trainer, resume_from=resume_from)
+        if folder.resume_from:
+            state.print(f"Continuing from {folder.resume_from}.")
+        timing = train(trainer, resume_from=folder.resume_from)
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
         trained = dataclasses.replace(recipe.model, **AS_SAVED, model_name_or_path=str(folder.path))
         after = measured(recipe, trained, tokenizer, "After training")
@@ -93,7 +94,7 @@ def run(recipe: Recipe) -> Path:
             if recipe.evaluation is not None and before is not None and after is not None:
                 compare(before, after, recipe.evaluation, folder=folder.path)
             timing = {
-                "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+                "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
                 **timing,
                 "wall_seconds": round(time.time() - started, 1),
             }
@@ -138,14 +139,13 @@ def measured(
     return result
 
 
-def train(trainer: Trainer, *, resume_from: Path | str | bool | None) -> dict[str, Any]:
+def train(trainer: Trainer, *, resume_from: Path | None) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
-    resume = str(resume_from) if isinstance(resume_from, Path) else resume_from
     preemption = StopOnSignal()
     trainer.add_callback(preemption)
     trainer.add_callback(StopOnNonFinite(trainer))
     with preemption.listening():
-        metrics = trainer.train(resume_from_checkpoint=resume).metrics
+        metrics = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from)).metrics
     if preemption.stopped_at is not None:
         raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
     trainer.save_metrics("train", metrics)
@@ -167,7 +167,7 @@ def optimizer_steps(trainer: Trainer) -> int:
 def report(
     recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any], links: dict[str, str]
 ) -> None:
-    """Curves, card and manifest; the manifest comes last, because it marks the run as finished."""
+    """Curves, manifest and, from these files, the card; with both the run counts as finished."""
     plot_curves(
         trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})"
     )

@@ -1,7 +1,7 @@
 """The folder of a run: who may write to it, and where the run goes on.
 
-A folder belongs to one recipe. `recipe.json` records it when the run starts, `run_manifest.json` is written
-last and so marks the run as finished.
+A folder belongs to one recipe. `recipe.json` records it when the run starts; a run whose manifest and card are
+both written is finished.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,14 @@ from alignment.errors import Fault, SetupError
 
 MANIFEST = "run_manifest.json"
 RECIPE = "recipe.json"
+CARD = "README.md"
 LOCK = ".lock"
+
+_REPORTS = (
+    *(MANIFEST, RECIPE, CARD, "training_curves.png", "before_after.json", "trainer_state.json"),
+    *("all_results.json", "train_results.json", "eval_results.json"),
+)
+"""What a run says of itself. Left over from an earlier run it would speak for the new one."""
 
 # Keys that change neither the data, the model nor the updates: a run may be resumed with other values.
 _FREE_KEYS = frozenset(
@@ -64,13 +72,18 @@ def claim(path: Path, recipe: Mapping[str, Any], *, overwrite: bool = False) -> 
             )
         ) from None
     try:
-        finished = (path / MANIFEST).exists()
+        finished = (path / MANIFEST).exists() and (path / CARD).exists()
         if finished and overwrite:
-            _discard(path)
+            for checkpoint in _checkpoints(path):
+                shutil.rmtree(checkpoint)
             finished = False
-        _check_same_recipe(path, recipe, finished=finished)
+        else:
+            _check_same_recipe(path, recipe, finished=finished)
+        resume_from = None if finished else last_checkpoint(path)
+        if not finished and resume_from is None:
+            _forget_reports(path)
         _write_json(path / RECIPE, recipe)
-        yield RunFolder(path=path, finished=finished, resume_from=None if finished else last_checkpoint(path))
+        yield RunFolder(path=path, finished=finished, resume_from=resume_from)
     finally:
         lock.release()
 
@@ -151,14 +164,11 @@ def _check_same_recipe(path: Path, recipe: Mapping[str, Any], *, finished: bool)
         )
 
 
-def _discard(path: Path) -> None:
-    """Forget a finished run: its checkpoints and its manifest. Other files are overwritten as they are written."""
-    import shutil
-
-    for checkpoint in _checkpoints(path):
-        shutil.rmtree(checkpoint)
-    for name in (RECIPE, MANIFEST):
+def _forget_reports(path: Path) -> None:
+    """Remove what an earlier run says of itself; its weights are replaced when this one saves its own."""
+    for name in _REPORTS:
         (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / "adapter", ignore_errors=True)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any, TypedDict
 import torch
 
 
-class TokenizedPair(TypedDict):
-    """What the samplers hand to a collator."""
+class SampledPair(TypedDict):
+    """A tokenised pair as the samplers hand it to a collator."""
 
     prompt_ids: list[int]
     chosen_ids: list[int]
@@ -39,7 +39,7 @@ class PaddedPreferenceCollator:
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
 
-    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
+    def __call__(self, pairs: Sequence[SampledPair]) -> dict[str, Any]:
         sides = [(p["prompt_ids"], p["chosen_ids"]) for p in pairs]
         sides += [(p["prompt_ids"], p["rejected_ids"]) for p in pairs]
         width = max(len(prompt) + len(completion) for prompt, completion in sides)
@@ -63,7 +63,7 @@ class PaddedPreferenceCollator:
         }
 
 
-def pair_columns(pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
+def pair_columns(pairs: Sequence[SampledPair]) -> dict[str, Any]:
     """What every layout carries a pair: its weight and its row in the data set, each `[B]`, and its lengths.
 
     The lengths are a list, not a tensor: kernels are launched by them, and reading them back from a GPU would stall
@@ -76,7 +76,7 @@ def pair_columns(pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
     }
 
 
-def pair_lengths(pair: TokenizedPair) -> tuple[int, int, int]:
+def pair_lengths(pair: SampledPair) -> tuple[int, int, int]:
     """Tokens of the prompt, the chosen and the rejected completion.
 
     An empty prompt has no state that could predict a first token, and an empty completion has no mean.

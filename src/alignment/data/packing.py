@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .batches import TokenizedPair, pair_columns, pair_lengths
+from .batches import SampledPair, pair_columns, pair_lengths
 
 
 class PackedPreferenceCollator:
@@ -34,7 +34,7 @@ class PackedPreferenceCollator:
     `pair_lengths` is all that attention needs (`alignment.modeling.attention.SharedPrompts`).
     """
 
-    def __call__(self, pairs: Sequence[TokenizedPair]) -> dict[str, Any]:
+    def __call__(self, pairs: Sequence[SampledPair]) -> dict[str, Any]:
         ids: list[int] = []
         positions: list[int] = []
         for pair in pairs:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from alignment.report.card import CARD_NAME, build_card, edited_by_hand
 from alignment.report.curves import CURVES_NAME
-from alignment.report.manifest import MANIFEST_NAME
 from alignment.report.portable import portable
+from alignment.run_folder import MANIFEST
 
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PUBLISHED = (
@@ -36,7 +36,7 @@ PUBLISHED = (
     "additional_chat_templates/*.jinja",
     "*.py",
     CURVES_NAME,
-    MANIFEST_NAME,
+    MANIFEST,
     "trainer_state.json",
     "all_results.json",
     "train_results.json",

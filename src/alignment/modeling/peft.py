@@ -55,12 +55,9 @@ def wrap_with_peft(model: PreTrainedModel, config: PeftConfig, args: TrainingArg
     from peft import get_peft_model, prepare_model_for_kbit_training
 
     if getattr(model, "is_quantized", False):
-        model = prepare_model_for_kbit_training(
-            model,
-            use_gradient_checkpointing=bool(args.gradient_checkpointing),
-            gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
-        )
-    elif args.gradient_checkpointing:
+        # Which layers are checkpointed is the Trainer's business, not peft's.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if args.gradient_checkpointing:
         # Checkpointed blocks need an input that requires a gradient; with frozen embeddings none does.
         model.enable_input_require_grads()
     return get_peft_model(model, config)

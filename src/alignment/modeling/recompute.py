@@ -39,12 +39,17 @@ class Budget:
     """Layers, from the first, that are computed again in the backward pass."""
 
 
-def activation_bytes(geometry: Geometry, itemsize: int) -> int:
-    """Bytes that one layer keeps for one token: attention, gated MLP, and four norms computed in fp32."""
+def activation_bytes(geometry: Geometry, itemsize: int, *, fused: bool = False) -> int:
+    """Bytes that one layer keeps for one token: attention, gated MLP, and four norms computed in fp32.
+
+    Args:
+        fused: norms and activations are single kernels (`alignment.modeling.fused`) and keep no fp32 copies.
+    """
     queries, keys = geometry.heads * geometry.head_dim, geometry.kv_heads * geometry.head_dim
     attention = 2 * queries + 6 * keys  # queries and output; keys and values, both once more for the shared prompts
-    norms = 4 * (2 * 4 + itemsize) * geometry.hidden  # each keeps its input and its normalised input in fp32
-    return itemsize * (attention + 4 * geometry.intermediate) + norms
+    # Unfused, a norm keeps its input and its normalised input in fp32, and an activation its output.
+    norms = 4 * (2 * itemsize if fused else 2 * 4 + itemsize) * geometry.hidden
+    return itemsize * (attention + (3 if fused else 4) * geometry.intermediate) + norms
 
 
 def input_bytes(geometry: Geometry, itemsize: int) -> int:
@@ -52,15 +57,17 @@ def input_bytes(geometry: Geometry, itemsize: int) -> int:
     return itemsize * geometry.hidden
 
 
-def tokens_that_fit(geometry: Geometry, itemsize: int, memory: float, *, checkpointed_layers: int) -> int:
+def tokens_that_fit(
+    geometry: Geometry, itemsize: int, memory: float, *, checkpointed_layers: int, fused: bool = False
+) -> int:
     """Tokens whose activations fit into `memory` bytes."""
-    return int(memory / _bytes_per_token(geometry, itemsize, checkpointed_layers))
+    return int(memory / bytes_per_token(geometry, itemsize, checkpointed_layers, fused=fused))
 
 
-def layers_to_checkpoint(geometry: Geometry, itemsize: int, memory: float, *, tokens: int) -> int:
+def layers_to_checkpoint(geometry: Geometry, itemsize: int, memory: float, *, tokens: int, fused: bool = False) -> int:
     """The fewest checkpointed layers with which `tokens` fit into `memory` bytes; all of them when none is enough."""
     for layers in range(geometry.layers + 1):
-        if tokens * _bytes_per_token(geometry, itemsize, layers) <= memory:
+        if tokens * bytes_per_token(geometry, itemsize, layers, fused=fused) <= memory:
             return layers
     return geometry.layers
 
@@ -73,6 +80,7 @@ def plan_memory(
     checkpointing: bool | str,
     longest_pair: int,
     tokens: int | None = None,
+    fused: bool = False,
 ) -> Budget:
     """Tokens per device and layers to checkpoint.
 
@@ -81,15 +89,16 @@ def plan_memory(
         checkpointing: the recipe's `gradient_checkpointing`: `True` all layers, `False` none, "auto" as few as do.
         longest_pair: tokens of the longest pair; a budget below it would be exceeded anyway.
         tokens: the recipe's `tokens_per_device`, when stated.
+        fused: as in `activation_bytes`.
     """
     fixed = {True: geometry.layers, False: 0}.get(checkpointing)
     if memory is None:
         return Budget(tokens=tokens or CPU_TOKENS, checkpointed_layers=fixed or 0)
     if fixed is None:
         wanted = tokens or max(PREFERRED_TOKENS, longest_pair)
-        fixed = layers_to_checkpoint(geometry, itemsize, memory, tokens=wanted)
+        fixed = layers_to_checkpoint(geometry, itemsize, memory, tokens=wanted, fused=fused)
     if tokens is None:
-        fitting = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=fixed)
+        fitting = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=fixed, fused=fused)
         tokens = max(longest_pair, min(ENOUGH_TOKENS, fitting))
     return Budget(tokens=tokens, checkpointed_layers=fixed)
 
@@ -129,8 +138,9 @@ def checkpoint_first_layers(model: Any, count: int) -> None:
         layer.gradient_checkpointing = False
 
 
-def _bytes_per_token(geometry: Geometry, itemsize: int, checkpointed_layers: int) -> float:
-    full, kept = activation_bytes(geometry, itemsize), input_bytes(geometry, itemsize)
+def bytes_per_token(geometry: Geometry, itemsize: int, checkpointed_layers: int, *, fused: bool = False) -> int:
+    """Bytes that all layers keep for one token at the fullest moment."""
+    full, kept = activation_bytes(geometry, itemsize, fused=fused), input_bytes(geometry, itemsize)
     # While a checkpointed layer is computed again, it holds what an ordinary layer holds.
     again = full if checkpointed_layers else 0
     return (geometry.layers - checkpointed_layers) * full + checkpointed_layers * kept + again

@@ -176,6 +176,26 @@ def _loss_weights(s: Settings) -> Iterator[Fault]:
         )
 
 
+def _reference_free(s: Settings) -> Iterator[Fault]:
+    """What the trainers of simpo and orpo decide themselves; a statement to the contrary would have no effect."""
+    if s.method not in ("simpo", "orpo"):
+        return
+    if s.sound("train_sampling_strategy") and s["train_sampling_strategy"] != "random":
+        yield Fault(
+            key="train_sampling_strategy",
+            value=s["train_sampling_strategy"],
+            rule="must be random: the seed decides which pairs make a step",
+            remedy="remove it; packing groups the pairs of a step by length already",
+        )
+    if s.sound("remove_unused_columns") and s.stated.get("remove_unused_columns"):
+        yield Fault(
+            key="remove_unused_columns",
+            value=True,
+            rule=f"must be false for {s.method}, whose columns are not arguments of the model",
+            remedy="remove it",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     _lengths,
     _smoothing,
@@ -188,4 +208,5 @@ RULES: tuple[Rule, ...] = (
     _attention,
     _batch,
     _loss_weights,
+    _reference_free,
 )

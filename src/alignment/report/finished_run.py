@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, SetupError
-from alignment.report.manifest import MANIFEST_NAME
+from alignment.run_folder import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class FinishedRun:
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
         """`run_manifest.json`. Raises SetupError when the folder holds no finished run."""
-        manifest = self._json(MANIFEST_NAME)
+        manifest = self._json(MANIFEST)
         if manifest is None:
             raise SetupError(
                 Fault(
                     key="output_dir",
                     value=self.path.name,
-                    rule=f"holds no finished run ({MANIFEST_NAME} is missing)",
+                    rule=f"holds no finished run ({MANIFEST} is missing)",
                     remedy="train first: make train RECIPE=...",
                 )
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 from alignment.report.origin import model_origin
 from alignment.report.portable import portable, portable_argument
+from alignment.run_folder import MANIFEST
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from alignment.recipe import Recipe
 
-MANIFEST_NAME = "run_manifest.json"
 SCHEMA = 1
 """Raised when a key changes its meaning."""
 
@@ -104,7 +104,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished run's folder. Raises `FileNotFoundError` when there is none."""
-    return json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def distributed_facts(accelerator: Accelerator) -> dict[str, Any]:

@@ -48,11 +48,6 @@ class ReferenceFreeConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.train_sampling_strategy != "random":
-            raise ValueError(
-                f"train_sampling_strategy {self.train_sampling_strategy!r} must be 'random': which pairs make a step "
-                "is part of the method, and packing already groups them by length"
-            )
         # Rows are chosen by column name in the collator; the Trainer's pruning by forward signature would drop them.
         self.remove_unused_columns = False
 

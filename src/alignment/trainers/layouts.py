@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator
+from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.logps import CompletionLogps, padded_logps
 from alignment.modeling.packed import packed_logps, prepare_for_packing
 from alignment.trainers.config import ReferenceFreeConfig
@@ -37,7 +38,7 @@ def layout_for(
     if not args.packing:
         return Layout(
             name="padded",
-            collator=PaddedPreferenceCollator(tokenizer.pad_token_id),
+            collator=PaddedPreferenceCollator(tokenizer.pad_token_id or 0),
             logps=padded_logps,
             attention_backend=model.config._attn_implementation,
         )
@@ -48,10 +49,11 @@ def layout_for(
         dtype=compute_dtype(args, model),
         device=args.device,
     )
+    fused = not args.use_liger_kernel and fuse_elementwise(model, args.device)
     return Layout(
         name="packed",
         collator=PackedPreferenceCollator(),
         logps=packed_logps,
         attention_backend=backend,
-        packing=None if train_dataset is None else plan_packing(args, model, train_dataset),
+        packing=None if train_dataset is None else plan_packing(args, model, train_dataset, fused=fused),
     )

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignment.data.balance import BalancedPlan, micro_steps_for
 from alignment.data.sampler import StepSampler, even_plan
+from alignment.distribution import sharding_now
 from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
 from alignment.throughput import Geometry, PairLengths, forward_flops
 from alignment.trainers.config import ReferenceFreeConfig
@@ -38,24 +40,28 @@ class Packing:
         }
 
 
-def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any) -> Packing:
+def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, fused: bool = False) -> Packing:
     """Decide tokens per device, checkpointed layers and micro-steps of a run before it starts.
 
     Args:
         model: on any device, wrapped by peft or not.
         train_dataset: token rows.
+        fused: whether norms and activations were fused (`fuse_elementwise`).
     """
     geometry = Geometry.of(model.config)
     lengths = pair_lengths_of(train_dataset)
     costs = [forward_flops(geometry, pair) for pair in lengths]
     sizes = [sum(pair) for pair in lengths]
+    memory = activation_memory(model, geometry, args.device, shards=shards_of(args))
     budget = plan_memory(
         geometry,
         compute_dtype(args, model).itemsize,
-        activation_memory(model, geometry, args.device, shards=shards_of(args)),
+        # Ranks that planned differently would wait for each other for ever.
+        None if memory is None else min(gather_object([memory])),
         checkpointing=args.gradient_checkpointing,
         longest_pair=max(sizes),
         tokens=args.tokens_per_device,
+        fused=fused,
     )
     micro_steps = micro_steps_for(
         list(steps_of(args, len(sizes))),
@@ -78,6 +84,10 @@ def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any
         args.gradient_checkpointing = args.activation_checkpointing = packing is None
     if packing is None:
         return
+    if args.use_liger_kernel:
+        # Liger's fused loss replaces the model's forward, knows no soft-cap, and has no place in ours.
+        own = {"fused_linear_cross_entropy": False, "cross_entropy": False}
+        args.liger_kernel_config = {**(args.liger_kernel_config or {}), **own}
     args.gradient_accumulation_steps = packing.micro_steps
     deepspeed = getattr(args, "hf_deepspeed_config", None)
     if deepspeed is not None:
@@ -129,4 +139,5 @@ def compute_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
 
 def shards_of(args: TrainingArguments) -> int:
     """Ranks that hold a part of the model each; 1 when every rank holds all of it."""
-    return args.world_size if is_deepspeed_zero3_enabled() or getattr(args, "fsdp", None) else 1
+    sharded = is_deepspeed_zero3_enabled() or sharding_now(args).kind == "FSDP"
+    return args.world_size if sharded else 1

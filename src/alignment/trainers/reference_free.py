@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from alignment.callbacks.throughput import Throughput
 from alignment.cache_root import cache_root
+from alignment.callbacks.throughput import Throughput
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
 from alignment.metrics import MeanMeter, preference_terms
 from alignment.modeling.peft import wrap_with_peft
@@ -57,6 +57,7 @@ class ReferenceFreeTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         args = copy.copy(args)
+        args._n_gpu = min(args.n_gpu, 1)  # DataParallel would split flat tensors; several devices need a launcher
         if args.disable_dropout:
             disable_dropout(model)
         if peft_config is not None:
