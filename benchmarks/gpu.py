@@ -26,7 +26,7 @@ from projection import project
 from transformers import PreTrainedModel
 from workload import SIZES, Size, balanced_micro_batches, build_model, even_micro_batches, make_pairs, sample_lengths
 
-from alignment.modeling.attention import BACKENDS, choose_backend, needs_of, this_machine
+from alignment.modeling.attention import BACKENDS, needs_of, this_machine
 from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.packed import prepare_for_packing
 from alignment.modeling.recompute import RESERVE, checkpoint_first_layers, plan_memory
@@ -102,8 +102,7 @@ def main() -> None:
 
     machine = this_machine(model.device)
     needs = needs_of(model.config, dtype, size.max_length)
-    best = choose_backend(needs, machine)
-    prepare_for_packing(model, longest=size.max_length)
+    best = prepare_for_packing(model, longest=size.max_length)
     fused = not options.no_fused and fuse_elementwise(model, model.device)
     budget = plan_memory(
         bench.geometry,

@@ -22,17 +22,19 @@ def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, report: Ca
     """Run every arm once a round, so that a machine that slows down slows all of them down.
 
     Returns:
-        Arm name to `{"seconds": one a round, "loss": of the last round}`. A first, unrecorded round warms up.
+        Arm name to `{"seconds": one a round, "processor_seconds": likewise, "loss": of the last round}`. A first,
+        unrecorded round warms up. Processor time tells what a busy machine's wall time hides.
     """
-    measured: dict[str, Any] = {name: {"seconds": [], "loss": None} for name in arms}
+    measured: dict[str, Any] = {name: {"seconds": [], "processor_seconds": [], "loss": None} for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
             synchronize()
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             loss = arm()
             synchronize()
-            seconds = time.perf_counter() - started
+            seconds, busy = time.perf_counter() - started, time.process_time() - busy
             if number:
+                measured[name]["processor_seconds"].append(busy)
                 measured[name]["seconds"].append(seconds)
                 measured[name]["loss"] = loss
         report(f"round {number} of {rounds}" if number else "warm-up")

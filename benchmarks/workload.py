@@ -86,12 +86,7 @@ def build_model(size: Size, *, attention: str = "eager", dtype: torch.dtype, dev
     )
     torch.manual_seed(0)
     with torch.device(device):
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            model = Gemma2ForCausalLM._from_config(config, attn_implementation=attention)
-        finally:
-            torch.set_default_dtype(default)
+        model = Gemma2ForCausalLM._from_config(config, dtype=dtype, attn_implementation=attention)
     return model.train()
 
 

@@ -9,6 +9,7 @@ from packing_models import CONFIGS, random_pairs
 from alignment.data.packing import PackedPreferenceCollator
 from alignment.errors import SetupError
 from alignment.modeling.attention import Machine, Needs, SharedPrompts, choose_backend, flash, flex, needs_of, segments
+from alignment.modeling.attention.probe import fault_of
 
 LENGTHS = [(1, 1, 1), (3, 2, 4), (7, 1, 2), (4, 3, 0), (2, 9, 5)]
 CPU = torch.device("cpu")
@@ -121,6 +122,7 @@ def hopper(**installed):
 
 GEMMA2 = Needs(head_dim=256, dtype=torch.bfloat16, softcap=50.0)
 LLAMA = Needs(head_dim=128, dtype=torch.bfloat16)
+NARROW = Needs(head_dim=128, dtype=torch.bfloat16, window=512)
 ALL = {"flash_attention_2": (2, 8), "flash_attention_3": (3, 0), "flash_attention_4": (4, 0)}
 
 
@@ -151,6 +153,7 @@ def test_the_best_backend_that_computes_the_same_is_chosen(needs, machine, chose
     [
         ("sdpa", GEMMA2, hopper(**ALL), "drops this model's attention soft-cap of 50"),
         ("flash_attention_2", GEMMA2, hopper(flash_attention_2=(2, 5)), "before 2.6 drops the soft-cap"),
+        ("flash_attention_2", NARROW, hopper(flash_attention_2=(2, 2)), "ignores the sliding window of 512"),
         ("flash_attention_2", LLAMA, hopper(), "is not installed"),
         ("flash_attention_2", LLAMA, Machine(device="cpu", installed=ALL), "needs a CUDA device"),
         ("flash_attention_3", Needs(head_dim=64, dtype=torch.float32), hopper(**ALL), "fp16 and bf16 only"),
@@ -172,3 +175,35 @@ def test_what_a_configuration_asks_for():
     assert (narrow.head_dim, narrow.softcap, narrow.window) == (16, 2.0, 5)
     assert needs_of(CONFIGS["gemma2, narrow"], torch.float32, longest=5).window is None
     assert needs_of(CONFIGS["qwen2"], torch.float32).window is None
+
+
+# -- the probe
+
+
+@pytest.mark.parametrize("attend", [segments.attend, flash_recipe], ids=["segments", "flash recipe"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_right_kernel_passes_its_probe(attend, dtype):
+    assert fault_of(attend, Needs(head_dim=16, dtype=dtype, softcap=5.0, window=9), CPU) is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "needs"),
+    [
+        ({"softcap": None}, Needs(head_dim=16, dtype=torch.bfloat16, softcap=5.0)),
+        ({"window": None}, Needs(head_dim=16, dtype=torch.bfloat16, window=9)),
+        ({"scale": 0.3}, Needs(head_dim=16, dtype=torch.float32)),
+    ],
+    ids=["drops the soft-cap", "drops the window", "another scale"],
+)
+def test_a_wrong_kernel_is_found_out(broken, needs):
+    def attend(*tensors, **options):
+        return segments.attend(*tensors, **{**options, **broken})
+
+    assert "is off by" in fault_of(attend, needs, CPU)
+
+
+def test_a_kernel_that_fails_says_how():
+    def attend(*tensors, **options):
+        raise RuntimeError("no kernel image is available\nmore")
+
+    assert fault_of(attend, LLAMA, CPU) == "fails here: no kernel image is available"

@@ -19,7 +19,7 @@ from .attention import (
     PackedCall,
     SharedPrompts,
     attention_of,
-    choose_backend,
+    choose_proven_backend,
     needs_of,
     serve_shared_prompts,
     this_machine,
@@ -80,7 +80,8 @@ def prepare_for_packing(
     language_model = _language_model(model)
     config = language_model.config
     needs = needs_of(config, dtype or language_model.dtype, longest)
-    backend = choose_backend(needs, this_machine(device or language_model.device), requested)
+    device = device or language_model.device
+    backend = choose_proven_backend(needs, this_machine(device), device, requested)
     if not isinstance(language_model, _PackedForward):
         accept_targets(language_model.get_output_embeddings())
         serve_shared_prompts([layer.self_attn for layer in language_model.base_model.layers])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, needs_of, this_machine
 from .layout import SharedPrompts
+from .probe import choose_proven_backend
 from .register import PackedCall, serve_shared_prompts
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "SharedPrompts",
     "attention_of",
     "choose_backend",
+    "choose_proven_backend",
     "needs_of",
     "serve_shared_prompts",
     "this_machine",

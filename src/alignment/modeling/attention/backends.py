@@ -3,7 +3,7 @@
 | backend           | device | dtypes     | head size | soft-cap | sliding window |
 |-------------------|--------|------------|-----------|----------|----------------|
 | flash_attention_3 | sm90   | fp16, bf16 | <= 256    | yes      | yes            |
-| flash_attention_2 | sm80+  | fp16, bf16 | <= 256    | >= 2.6   | yes            |
+| flash_attention_2 | sm80+  | fp16, bf16 | <= 256    | >= 2.6   | >= 2.3         |
 | flash_attention_4 | sm90+  | fp16, bf16 | <= 256    | sm90     | yes            |
 | flex_attention    | CUDA   | all        | any       | yes      | yes            |
 | segments          | any    | all        | any       | yes      | yes            |
@@ -66,14 +66,14 @@ def choose_backend(needs: Needs, machine: Machine, requested: str | None = None)
         SetupError: the requested backend is missing or would compute something else than the model.
     """
     if requested == "sdpa" and needs.softcap is not None:
-        raise SetupError(_fault(requested, f"drops this model's attention soft-cap of {needs.softcap:g}"))
+        raise SetupError(refusal(requested, f"drops this model's attention soft-cap of {needs.softcap:g}"))
     if requested in (None, "eager", "sdpa"):
         return next(name for name, misfit in BACKENDS.items() if misfit(needs, machine) is None)
     if requested not in BACKENDS:
-        raise SetupError(_fault(requested, f"is no backend of packed rows; known are {', '.join(BACKENDS)}"))
+        raise SetupError(refusal(requested, f"is no backend of packed rows; known are {', '.join(BACKENDS)}"))
     reason = BACKENDS[requested](needs, machine)
     if reason is not None:
-        raise SetupError(_fault(requested, reason))
+        raise SetupError(refusal(requested, reason))
     return requested
 
 
@@ -128,15 +128,17 @@ def _flash_misfit(name: str, *, least: tuple[int, int], most: tuple[int, int] = 
             return f"computes in fp16 and bf16 only, not in {str(needs.dtype).removeprefix('torch.')}"
         if needs.head_dim > 256 or needs.head_dim % 8:
             return f"has no kernel for heads of {needs.head_dim}"
-        return _flash_softcap_misfit(name, needs, machine)
+        return _flash_version_misfit(name, needs, machine)
 
     return misfit
 
 
-def _flash_softcap_misfit(name: str, needs: Needs, machine: Machine) -> str | None:
+def _flash_version_misfit(name: str, needs: Needs, machine: Machine) -> str | None:
     version = machine.installed[name]
     if name == "flash_attention_2" and version and version < (2, 1):
         return "before 2.1 aligns causal masks top left, which shows a rejected completion the wrong keys"
+    if name == "flash_attention_2" and version and version < (2, 3) and needs.window is not None:
+        return f"before 2.3 ignores the sliding window of {needs.window}"
     if needs.softcap is None:
         return None
     if name == "flash_attention_2" and version and version < (2, 6):
@@ -175,7 +177,8 @@ def _version(distribution: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit())
 
 
-def _fault(requested: str, reason: str) -> Fault:
+def refusal(requested: str, reason: str) -> Fault:
+    """The fault of a recipe that orders a backend which cannot serve, with the reason."""
     return Fault(
         key="attn_implementation",
         value=requested,

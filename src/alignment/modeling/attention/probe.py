@@ -1,0 +1,76 @@
+"""Before a GPU kernel is trusted with a run, it computes one small packed row, forward and backward.
+
+Kernels are built for other combinations of GPU, head size and soft-cap than the ones at hand more often than their
+version numbers tell. The probe costs a fraction of a second, and FlexAttention's compilation is needed anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from ...errors import SetupError
+from . import segments
+from .backends import BACKENDS, Attend, Machine, Needs, attention_of, choose_backend, refusal
+from .layout import SharedPrompts
+
+logger = logging.getLogger(__name__)
+
+LENGTHS = [(19, 33, 7), (40, 5, 61), (1, 1, 1)]
+TOLERANCE = 2.0
+"""Error against fp64 that is allowed, as a multiple of the plain computation's in the same dtype."""
+
+
+def choose_proven_backend(needs: Needs, machine: Machine, device: torch.device, requested: str | None) -> str:
+    """As `choose_backend`, but a kernel that fails its probe on `device` is passed over, or refused if requested."""
+    chosen = choose_backend(needs, machine, requested)
+    if device.type != "cuda":
+        return chosen
+    for name in [name for name in BACKENDS if BACKENDS[name](needs, machine) is None]:
+        if list(BACKENDS).index(name) < list(BACKENDS).index(chosen):
+            continue
+        reason = None if name == "segments" else fault_of(attention_of(name), needs, device)
+        if reason is None:
+            return name
+        if name == requested:
+            raise SetupError(refusal(name, reason))
+        logger.warning("Attention backend %s is passed over: it %s.", name, reason)
+    raise AssertionError("the last backend is plain torch")
+
+
+def fault_of(attend: Attend, needs: Needs, device: torch.device) -> str | None:
+    """What is wrong with a kernel, as a sentence part; `None` when its output and gradients are right."""
+    generator = torch.Generator().manual_seed(0)
+    layout = SharedPrompts(LENGTHS, device)
+    shapes = [(layout.tokens, heads, needs.head_dim) for heads in (4, 2, 2, 4)]
+    # Scores of a few units: soft-caps and windows then change the result by far more than rounding does.
+    inputs = [(torch.randn(shape, generator=generator) * 2).to(device, needs.dtype) for shape in shapes]
+    for window in {None, needs.window and min(needs.window, 16)}:
+        exact = _values(segments.attend, inputs, layout, needs, window, torch.float64)
+        plain = _values(segments.attend, inputs, layout, needs, window, needs.dtype)
+        try:
+            found = _values(attend, inputs, layout, needs, window, needs.dtype)
+        except Exception as error:  # a kernel may fail in any way; the reason is told, and nothing is swallowed
+            return f"fails here: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+        for name, truth, usual, mine in zip(("output", "dq", "dk", "dv"), exact, plain, found, strict=True):
+            error, usual_error = ((side.double() - truth).norm() / truth.norm() for side in (mine, usual))
+            if not error <= TOLERANCE * usual_error + 1e-6:
+                return f"is off by {error:.1e} in its {name} (plain computation: {usual_error:.1e})"
+    return None
+
+
+def _values(
+    attend: Attend,
+    inputs: list[Tensor],
+    layout: SharedPrompts,
+    needs: Needs,
+    window: int | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, ...]:
+    *qkv, outer = (x.to(dtype) for x in inputs)
+    with torch.enable_grad():
+        qkv = [x.requires_grad_() for x in qkv]
+        out = attend(*qkv, layout, scale=needs.head_dim**-0.5, softcap=needs.softcap, window=window)
+        return out.detach(), *torch.autograd.grad(out, qkv, outer)
