@@ -32,6 +32,7 @@ def worker(result: Path) -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
     from alignment import SimPOConfig, SimPOTrainer
+    from alignment.extensions import build_extensions
 
     world = int(os.environ.get("WORLD_SIZE", 1))
     generator = torch.Generator().manual_seed(0)
@@ -72,6 +73,8 @@ def worker(result: Path) -> None:
         max_length=512,
         max_prompt_length=256,
     )
+    if args.deepspeed_plugin is not None:
+        build_extensions(optimizer_on_cpu=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0})), pad_token="<pad>")
     seconds: list[float] = []
 

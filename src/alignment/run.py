@@ -24,6 +24,7 @@ from alignment.data import load_dataset_splits, resolve_chat_template
 from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
+from alignment.extensions import build_extensions
 from alignment.hub.account import check_destination
 from alignment.hub.commands import destination_of, publish_finished
 from alignment.methods import METHODS
@@ -51,6 +52,8 @@ def run(recipe: Recipe) -> Path:
     config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
     state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
     config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
+    if config.deepspeed_plugin is not None:
+        build_extensions(optimizer_on_cpu=config.deepspeed_plugin.offload_optimizer_device == "cpu")
     if config.ddp_find_unused_parameters is None:
         config.ddp_find_unused_parameters = False  # every trained parameter takes part in every step
     publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's

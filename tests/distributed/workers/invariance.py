@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from alignment import SimPOConfig, SimPOTrainer
 from alignment.data import tokenize_preference
+from alignment.extensions import build_extensions
 
 PAIRS, GLOBAL_BATCH, LENGTHS = 21, 8, {"max_length": 96, "max_prompt_length": 64}
 STEPS = 6
@@ -42,6 +43,8 @@ def train(folder: Path, *, micro_batch: int, packing: bool, clip: float, world_s
         sft_weight=0.1,
         **LENGTHS,
     )
+    if args.deepspeed_plugin is not None:
+        build_extensions(optimizer_on_cpu=False)
     # Read after the arguments exist: from then on ZeRO-3 shards what is loaded.
     model = AutoModelForCausalLM.from_pretrained(folder / "model", attn_implementation="eager", dtype=torch.float32)
     trainer = SimPOTrainer(model, args, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer)
