@@ -18,24 +18,33 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "trl", "flash-attn", "liger-kernel", "triton")
 
 
-def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, report: Callable[[str], None]) -> dict[str, Any]:
+def interleaved(
+    arms: Mapping[str, Callable[[], float]],
+    rounds: int,
+    report: Callable[[str], None],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
     """Run every arm once a round, so that a machine that slows down slows all of them down.
 
+    Args:
+        clock: `time.process_time` for one thread on a shared machine: what wall time would be on a core of its own.
+
     Returns:
-        Arm name to `{"seconds": one a round, "processor_seconds": likewise, "loss": of the last round}`. A first,
-        unrecorded round warms up. Processor time tells what a busy machine's wall time hides.
+        Arm name to `{"seconds": one a round, "wall_seconds": likewise, "loss": of the last round}`. A first, unrecorded
+        round warms up.
     """
-    measured: dict[str, Any] = {name: {"seconds": [], "processor_seconds": [], "loss": None} for name in arms}
+    measured: dict[str, Any] = {name: {"seconds": [], "wall_seconds": [], "loss": None} for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
             synchronize()
-            started, busy = time.perf_counter(), time.process_time()
+            wall, started = time.perf_counter(), clock()
             loss = arm()
             synchronize()
-            seconds, busy = time.perf_counter() - started, time.process_time() - busy
+            seconds, wall = clock() - started, time.perf_counter() - wall
             if number:
-                measured[name]["processor_seconds"].append(busy)
                 measured[name]["seconds"].append(seconds)
+                measured[name]["wall_seconds"].append(wall)
                 measured[name]["loss"] = loss
         report(f"round {number} of {rounds}" if number else "warm-up")
     return measured
