@@ -21,25 +21,29 @@ def main() -> None:
     if args.max_new_tokens < 1:
         raise SetupError(Fault(key="max_new_tokens", value=args.max_new_tokens, rule="must be at least 1"))
     if not args.prompt.strip():
-        raise SetupError(Fault(key="prompt", rule="is empty", remedy='give one: make generate PROMPT="Why is the sky blue?"'))
+        raise SetupError(
+            Fault(key="prompt", rule="is empty", remedy='give one: make generate PROMPT="Why is the sky blue?"')
+        )
 
     import torch
 
     from alignment.generate import generate, trained_model
+    from alignment.modeling.load import as_saved
     from alignment.recipe import load_recipe
     from alignment.run import chat_template
 
     recipe = load_recipe(args.config, overrides)
     model = dataclasses.replace(
-        recipe.model,
-        model_name_or_path=args.model or str(trained_model(recipe)),
-        tokenizer_name_or_path=None,
-        model_revision="main",
+        as_saved(recipe.model, args.model or str(trained_model(recipe))),
         dtype="bfloat16" if torch.cuda.is_available() else "float32",
-        load_in_4bit=False,
-        load_in_8bit=False,
     )
-    generate(model, args.prompt, chat_template=chat_template(recipe), max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+    generate(
+        model,
+        args.prompt,
+        chat_template=chat_template(recipe),
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,12 @@ LOG = [
     }
     for step in range(5, 21, 5)
 ]
-RESULTS = {"train_runtime": 61.25, "train_samples_per_second": 2.6, "eval_loss": 1.75, "eval_rewards/accuracies": 0.8125}
+RESULTS = {
+    "train_runtime": 61.25,
+    "train_samples_per_second": 2.6,
+    "eval_loss": 1.75,
+    "eval_rewards/accuracies": 0.8125,
+}
 
 
 def write_recipe(path: Path, **changes: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
@@ -28,7 +27,7 @@ from alignment.extensions import build_extensions
 from alignment.hub.account import check_destination
 from alignment.hub.commands import destination_of, publish_finished
 from alignment.methods import METHODS
-from alignment.modeling.load import load_policy, load_tokenizer
+from alignment.modeling.load import as_saved, load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
@@ -38,9 +37,6 @@ from alignment.report.manifest import build_manifest, write_manifest
 from alignment.run_folder import MANIFEST, RunFolder, claim
 from alignment.sampling.compare import compare
 from alignment.sampling.measure import Measurement, measure
-
-AS_SAVED = {"tokenizer_name_or_path": None, "model_revision": "main", "load_in_4bit": False, "load_in_8bit": False}
-"""A saved run is a whole model with its own tokenizer, whatever it was trained from."""
 
 
 def run(recipe: Recipe) -> Path:
@@ -91,8 +87,7 @@ def run(recipe: Recipe) -> Path:
             state.print(f"Continuing from {folder.resume_from}.")
         timing = train(trainer, resume_from=folder.resume_from)
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
-        trained = dataclasses.replace(recipe.model, **AS_SAVED, model_name_or_path=str(folder.path))
-        after = measured(recipe, trained, tokenizer, "After training")
+        after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:
             if recipe.evaluation is not None and before is not None and after is not None:
                 compare(before, after, recipe.evaluation, folder=folder.path)

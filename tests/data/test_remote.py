@@ -11,8 +11,9 @@ import subprocess
 import sys
 
 import pytest
-from alignment.local_hub import HubServer
 from tiny import preference_rows
+
+from alignment.local_hub import HubServer
 
 pytestmark = pytest.mark.slow
 

@@ -108,5 +108,7 @@ class PairDataset(Dataset):
 class StepDataLoader(DataLoader):
     """A DataLoader that hands the epoch on to its batch sampler."""
 
+    batch_sampler: StepSampler
+
     def set_epoch(self, epoch: int) -> None:
         self.batch_sampler.set_epoch(epoch)

@@ -19,7 +19,7 @@ def info(http: Handler, repo: Repo, account: Account | None, revision: str) -> N
     commit = _commit(repo, revision)
     siblings = []
     for path, blob in commit.files.items():
-        sibling = {"rfilename": path}
+        sibling: dict[str, object] = {"rfilename": path}
         if "blobs" in http.query:
             entry = blob.entry(path)
             sibling |= {"size": entry["size"], "blobId": entry["oid"]}

@@ -102,7 +102,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.route_path, self.query = unquote(url.path), parse_qs(url.query)
-        self.body, self.status = self._body(), None
+        self.body = self._body()
+        self.status: int | None = None
         fault, log = self.hub.fault_for(self.command, self.route_path), self.hub.log
         self.cut = fault is not None and fault.drop == "middle"
         try:

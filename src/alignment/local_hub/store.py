@@ -127,7 +127,8 @@ class Store:
         """Add a commit to a repository, creating it where needed."""
         repo = self.repos.get((kind, name)) or self.create(name, kind=kind, **settings)
         new = {path: Blob(content, large=self.is_large(path, len(content))) for path, content in files.items()}
-        repo.add("main", title, {**repo.at("main").files, **new})
+        head = repo.at("main")
+        repo.add("main", title, {**(head.files if head else {}), **new})
         return repo
 
     def commit(self, repo: Repo, branch: str, operations: list[dict]) -> Commit | str:
@@ -135,6 +136,7 @@ class Store:
         import base64
 
         head = repo.at(branch)
+        assert head is not None, "the request was looked up by its branch"
         files, title = dict(head.files), ""
         for operation in operations:
             key, value = operation["key"], operation["value"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,6 +80,18 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
             quantization_config=quantization_config(model),
             **common,
         )
+
+
+def as_saved(model: ModelArguments, location: str) -> ModelArguments:
+    """`model` after its run was saved to `location`: a whole model with its own tokenizer, whatever it came from."""
+    return replace(
+        model,
+        model_name_or_path=location,
+        tokenizer_name_or_path=None,
+        model_revision="main",
+        load_in_4bit=False,
+        load_in_8bit=False,
+    )
 
 
 def attention_implementation(config: Any, requested: str | None) -> str | None:

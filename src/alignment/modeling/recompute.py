@@ -91,7 +91,7 @@ def plan_memory(
         tokens: the recipe's `tokens_per_device`, when stated.
         fused: as in `activation_bytes`.
     """
-    fixed = {True: geometry.layers, False: 0}.get(checkpointing)
+    fixed = None if isinstance(checkpointing, str) else checkpointing * geometry.layers
     if memory is None:
         return Budget(tokens=tokens or CPU_TOKENS, checkpointed_layers=fixed or 0)
     if fixed is None:
