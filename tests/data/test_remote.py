@@ -79,4 +79,4 @@ def test_a_pinned_revision_and_what_is_missing(tmp_path):
         hub.url, tmp_path, ("them/pairs", "train", None, first), ("them/other", "train", None, None), HF_HUB_OFFLINE="1"
     )
     assert offline == [5, first]
-    assert "check the network and HF_HUB_OFFLINE" in other
+    assert "HF_HUB_OFFLINE is set" in other

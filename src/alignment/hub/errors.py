@@ -71,7 +71,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and current not in chain:
         chain.append(current)
         current = current.__cause__ or current.__context__
-    specific = [cause for cause in chain if isinstance(cause, HfHubHTTPError) or _errno(cause) == errno.ENOSPC]
+    telling = (HfHubHTTPError, OfflineModeIsEnabled)
+    specific = [cause for cause in chain if isinstance(cause, telling) or _errno(cause) == errno.ENOSPC]
     return iter([*specific, *(cause for cause in chain if cause not in specific)])
 
 
