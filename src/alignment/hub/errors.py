@@ -71,8 +71,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and current not in chain:
         chain.append(current)
         current = current.__cause__ or current.__context__
-    telling = (HfHubHTTPError, OfflineModeIsEnabled)
-    specific = [cause for cause in chain if isinstance(cause, telling) or _errno(cause) == errno.ENOSPC]
+    specific = [cause for cause in chain if isinstance(cause, HfHubHTTPError) or _errno(cause) == errno.ENOSPC]
     return iter([*specific, *(cause for cause in chain if cause not in specific)])
 
 
@@ -130,13 +129,14 @@ def _rule_and_remedy(
         return _http_fault(error, repository)
     if isinstance(error, HFValidationError):
         return "is no repository id", "write it as name or owner/name; a local folder must exist"
-    if isinstance(error, OfflineModeIsEnabled):
+    unreachable = isinstance(error, (TransportError, ConnectionError, TimeoutError))
+    if isinstance(error, OfflineModeIsEnabled) or (unreachable and constants.HF_HUB_OFFLINE):
         return "is needed from the Hub, but HF_HUB_OFFLINE is set", "unset it, or run `make data` while online first"
     if isinstance(error, LocalEntryNotFoundError):
         return "is not in the cache and the Hub cannot be reached", "check the network, or run `make data` while online"
     if _errno(error) == errno.ENOSPC:
         return "does not fit on the disk", f"make room, or set HF_HOME to a larger disk (now {constants.HF_HOME})"
-    if isinstance(error, (TransportError, ConnectionError, TimeoutError)):
+    if unreachable:
         return (
             f"cannot be reached at {constants.ENDPOINT} ({brief(error)})",
             "check the network and the proxy settings (HTTPS_PROXY); the same command goes on where it stopped",
