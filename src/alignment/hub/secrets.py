@@ -69,7 +69,7 @@ def _line(text: str, start: int) -> int:
 
 
 def _own_secrets() -> dict[str, str]:
-    """Credentials of this very session, which are found whatever they look like."""
+    """Credentials that this machine is logged in with: found whatever they look like."""
     from huggingface_hub import get_token
 
     found = {f"the value of {name}": os.environ.get(name, "") for name in _SECRET_VARIABLES}
