@@ -10,6 +10,8 @@ NODE_RANK  ?= 0
 MASTER_ADDR ?= 127.0.0.1
 MASTER_PORT ?= 29500
 VENV       := .venv
+# Threads that wait asleep: two busy-waiting ones are many times slower as soon as something else uses a core.
+export OMP_WAIT_POLICY ?= PASSIVE
 PY         := $(VENV)/bin/python
 READY      := $(VENV)/.ready
 
