@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from dataclasses import replace
 
 import pytest
 from tiny import gemma_tokenizer, preference_rows
 
+from alignment.data import TokenRules, check_rows, prepare_pairs, tokenize_preference
 from alignment.data import cache as cache_module
-from alignment.data import check_rows, prepare_pairs, tokenize_pairs, tokenize_preference
 from alignment.errors import DataError, SetupError
 
 LENGTHS = {"max_length": 60, "max_prompt_length": 30}
+RULES = TokenRules(**LENGTHS)
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +48,16 @@ def entries(folder):
 def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, monkeypatch, num_proc):
     monkeypatch.setattr(cache_module, "PARALLEL_FROM", 10)
     expected = [tokenize_preference(row, tokenizer, **LENGTHS) for row in rows]
-    kept = tokenize_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, num_proc=num_proc)
-    unkept = tokenize_pairs(rows, tokenizer, **LENGTHS, num_proc=num_proc)
+    kept = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, num_proc=num_proc).dataset
+    unkept = prepare_pairs(rows, tokenizer, RULES, num_proc=num_proc).dataset
     assert [dict(row) for row in kept] == expected
     assert [dict(row) for row in unkept] == expected
 
 
 def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, tokenizer, never_tokenised):
-    first = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    first = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
     never_tokenised()
-    second = prepare_pairs(rows, copy.deepcopy(tokenizer), **LENGTHS, cache=tmp_path)
+    second = prepare_pairs(rows, copy.deepcopy(tokenizer), RULES, cache=tmp_path)
     assert (first.from_cache, second.from_cache) == (False, True)
     assert second.dataset[:] == first.dataset[:]
     assert second.statistics == first.statistics
@@ -64,7 +66,7 @@ def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, token
 
 def test_whatever_decides_the_ids_is_in_the_fingerprint(rows, tokenizer):
     def fingerprint(dataset=rows, tokenizer=tokenizer, **settings):
-        return prepare_pairs(dataset, tokenizer, **{**LENGTHS, **settings}).fingerprint
+        return prepare_pairs(dataset, tokenizer, replace(RULES, **settings)).fingerprint
 
     other_template, other_eos = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
     other_template.chat_template += " "
@@ -109,21 +111,21 @@ def empty(entry):
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate, lose_the_seal, empty])
 def test_a_damaged_entry_is_tokenised_again(tmp_path, rows, tokenizer, damage, caplog):
-    first = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    first = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
     expected = first.dataset[:]
     damage(first.cached_in)
-    again = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    again = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
     assert again.from_cache is False
     assert again.dataset[:] == expected
     assert "damaged" in caplog.text
     assert entries(tmp_path) == [again.fingerprint]
-    assert prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path).from_cache
+    assert prepare_pairs(rows, tokenizer, RULES, cache=tmp_path).from_cache
 
 
 def test_a_run_killed_while_writing_leaves_nothing_that_is_found(tmp_path, rows, tokenizer, monkeypatch):
     monkeypatch.setattr(cache_module, "_digests", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
     assert entries(tmp_path) == []
 
 
@@ -136,9 +138,9 @@ def test_only_the_rank_that_comes_first_tokenises(tmp_path, rows, tokenizer, nev
         yield
         order.append(f"{name} out")
 
-    prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, main_process_first=lambda: first("main"))
+    prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("main"))
     never_tokenised()
-    prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path, main_process_first=lambda: first("other"))
+    prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("other"))
     assert order == ["main in", "main out", "other in", "other out"]
 
 
@@ -148,18 +150,18 @@ def test_two_writers_of_one_entry_both_succeed(tmp_path, rows, tokenizer, monkey
 
     def overtaken(*args):
         monkeypatch.setattr(cache_module, "_tokenize", real)
-        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
         return real(*args)
 
     monkeypatch.setattr(cache_module, "_tokenize", overtaken)
-    result = prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path)
+    result = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
     assert len(result.dataset) == 30
     assert entries(tmp_path) == [result.fingerprint]
 
 
 def test_statistics_count_what_truncation_took(rows, tokenizer):
-    prepared = prepare_pairs(rows, tokenizer, max_length=40, max_prompt_length=10)
-    whole = prepare_pairs(rows, tokenizer, max_length=400, max_prompt_length=10)
+    prepared = prepare_pairs(rows, tokenizer, TokenRules(max_length=40, max_prompt_length=10))
+    whole = prepare_pairs(rows, tokenizer, TokenRules(max_length=400, max_prompt_length=10))
     pairs = list(zip(whole.dataset, prepared.dataset, strict=True))
 
     def shorter(column):
@@ -181,7 +183,7 @@ def test_rows_that_the_template_refuses_are_named(rows, tokenizer):
     text = rows[7]["prompt"][0]["content"]
     picky.chat_template = "{% if messages[0].content == '" + text + "' %}{{ raise_exception('not this') }}{% endif %}x"
     with pytest.raises(DataError) as caught:
-        prepare_pairs(rows, picky, **LENGTHS)
+        prepare_pairs(rows, picky, RULES)
     assert "row 7 is bad" in str(caught.value)
     assert "failed for 1 of 30 rows" in str(caught.value)
 
@@ -189,4 +191,4 @@ def test_rows_that_the_template_refuses_are_named(rows, tokenizer):
 def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot be written.*ALIGNMENT_CACHE"):
-        prepare_pairs(rows, tokenizer, **LENGTHS, cache=tmp_path / "file")
+        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path / "file")

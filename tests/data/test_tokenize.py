@@ -12,7 +12,7 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from alignment.data import resolve_chat_template, tokenize_pair, tokenize_preference
+from alignment.data import TokenRules, resolve_chat_template, tokenize_pair, tokenize_preference
 from alignment.errors import DataError
 
 PAD, EOS, BOS, UNK, SOT, EOT, NL, USER, MODEL = range(9)
@@ -157,9 +157,8 @@ def test_truncation_that_takes_only_what_must_go(tokenizer, max_length, max_prom
 def test_losses_are_counted_and_no_length_is_exceeded(tokenizer, truncation):
     for max_length in range(3, 24):
         for max_prompt_length in range(1, max_length):
-            cut = tokenize_pair(
-                LONG, tokenizer, max_length=max_length, max_prompt_length=max_prompt_length, truncation=truncation
-            )
+            rules = TokenRules(max_length=max_length, max_prompt_length=max_prompt_length, truncation=truncation)
+            cut = tokenize_pair(LONG, tokenizer, rules)
             assert len(cut.prompt_ids) + max(len(cut.chosen_ids), len(cut.rejected_ids)) <= max_length
             assert min(len(cut.prompt_ids), len(cut.chosen_ids), len(cut.rejected_ids)) >= 1
             assert cut.cut_prompt == len(PROMPT) - len(cut.prompt_ids)

@@ -14,6 +14,7 @@ _EXPORTS = {
     "RowFault": "pairs",
     "SourceFacts": "load",
     "Splits": "load",
+    "TokenRules": "rules",
     "TokenStatistics": "statistics",
     "TokenizedPair": "tokenize",
     "check_rows": "check",
@@ -25,7 +26,6 @@ _EXPORTS = {
     "to_trl_conversation": "formats",
     "to_trl_preference": "formats",
     "tokenize_pair": "tokenize",
-    "tokenize_pairs": "cache",
     "tokenize_preference": "tokenize",
 }
 

@@ -9,21 +9,21 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.check import PARALLEL_FROM, SHOWN
 from alignment.data.fingerprint import content_fingerprint, digest_of, tokenizer_fingerprint
+from alignment.data.rules import TokenRules
 from alignment.data.statistics import TokenStatistics, token_statistics
-from alignment.data.tokenize import ALGORITHM, Truncation, TruncationMode, tokenize_pair
+from alignment.data.tokenize import ALGORITHM, tokenize_pair
 from alignment.errors import DataError, Fault, SetupError
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-
-    from alignment.data.chat import GenerationPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -51,20 +51,11 @@ class PreparedPairs(NamedTuple):
         return f"{self.statistics}\n{'taken from' if self.from_cache else 'kept in'} {self.cached_in}"
 
 
-def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Dataset:
-    """`prepare_pairs`, for callers that need the ids only."""
-    return prepare_pairs(dataset, tokenizer, **settings).dataset
-
-
 def prepare_pairs(
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
+    rules: TokenRules,
     *,
-    max_length: int,
-    max_prompt_length: int,
-    truncation_mode: TruncationMode = "keep_end",
-    truncation: Truncation = "reference",
-    generation_prompt: GenerationPrompt = "completion",
     num_proc: int | None = None,
     cache: Path | None = None,
     main_process_first: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -74,7 +65,7 @@ def prepare_pairs(
     Args:
         dataset: checked preference rows.
         tokenizer: with the chat template set.
-        max_length, max_prompt_length, truncation_mode, truncation, generation_prompt: see `tokenize_pair`.
+        rules: which tokens are kept and scored.
         num_proc: processes for a large data set.
         cache: folder of the cache; `None` keeps nothing.
         main_process_first: under several ranks, a context that lets the main one in first, so that it alone
@@ -83,28 +74,22 @@ def prepare_pairs(
     Raises:
         DataError: rows that the template cannot render.
     """
-    settings = {
-        "max_length": max_length,
-        "max_prompt_length": max_prompt_length,
-        "truncation_mode": truncation_mode,
-        "truncation": truncation,
-        "generation_prompt": generation_prompt,
-    }
+    tokenize = partial(_tokenize, dataset, tokenizer, rules, num_proc)
     with main_process_first():
         key = digest_of(
             {
                 "algorithm": ALGORITHM,
                 "rows": content_fingerprint(dataset),
                 "tokenizer": tokenizer_fingerprint(tokenizer),
-                "settings": settings,
+                "settings": asdict(rules),
             }
         )
         if cache is None:
-            return PreparedPairs(*_tokenize(dataset, tokenizer, settings, num_proc), key, None, False)
+            return PreparedPairs(*tokenize(), key, None, False)
         entry = cache / "pairs" / key
         if (found := _read(entry)) is not None:
             return PreparedPairs(*found, key, entry, True)
-        _write(entry, dataset, tokenizer, settings, num_proc)
+        _write(entry, tokenize)
         written = _read(entry)
         assert written is not None, f"{entry} was written and does not read back"
         return PreparedPairs(*written, key, entry, False)
@@ -113,7 +98,7 @@ def prepare_pairs(
 def _tokenize(
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
-    settings: Mapping[str, Any],
+    rules: TokenRules,
     num_proc: int | None,
     scratch: Path | None = None,
 ) -> tuple[Dataset, TokenStatistics]:
@@ -122,7 +107,7 @@ def _tokenize(
     ids = {column: List(Value("int32")) for column in _IDS}
     cuts = {column: Value("int32") for column in _CUTS}
     tokenized = dataset.map(
-        partial(_tokenize_row, tokenizer=tokenizer, settings=settings),
+        partial(_tokenize_row, tokenizer=tokenizer, rules=rules),
         remove_columns=dataset.column_names,
         features=Features({**ids, **cuts, "fault": Value("string")}),
         num_proc=num_proc if len(dataset) >= PARALLEL_FROM else None,
@@ -138,11 +123,9 @@ def _tokenize(
     return tokenized.select_columns(list(_IDS)), token_statistics(tokenized)
 
 
-def _tokenize_row(
-    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def _tokenize_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> dict[str, Any]:
     try:
-        return {**tokenize_pair(row, tokenizer, **settings)._asdict(), "fault": None}
+        return {**tokenize_pair(row, tokenizer, rules)._asdict(), "fault": None}
     except DataError as error:
         # Raised here, the error would lose the row's index and the other bad rows.
         return {**{column: [] for column in _IDS}, **dict.fromkeys(_CUTS, 0), "fault": str(error.faults[0])}
@@ -164,13 +147,7 @@ def _read(entry: Path) -> tuple[Dataset, TokenStatistics] | None:
         return None
 
 
-def _write(
-    entry: Path,
-    dataset: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    settings: Mapping[str, Any],
-    num_proc: int | None,
-) -> None:
+def _write(entry: Path, tokenize: Callable[[Path], tuple[Dataset, TokenStatistics]]) -> None:
     """Write beside the entry and rename, so that whoever finds the entry finds all of it."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +162,7 @@ def _write(
         ) from error
     damaged = entry.exists()
     try:
-        tokenized, statistics = _tokenize(dataset, tokenizer, settings, num_proc, scratch)
+        tokenized, statistics = tokenize(scratch)
         fresh = scratch / "entry"
         tokenized.save_to_disk(str(fresh))
         seal = {"files": _digests(fresh), "statistics": statistics.as_dict()}

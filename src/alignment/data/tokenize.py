@@ -8,17 +8,15 @@ are scored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.chat import GenerationPrompt, PairText, render_pair
 from alignment.data.pairs import RowFault, read_pair
+from alignment.data.rules import TokenRules, Truncation, TruncationMode
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Truncation = Literal["reference", "completion_aware"]
-TruncationMode = Literal["keep_end", "keep_start"]
 
 ALGORITHM = 1
 """Raised whenever the ids of some row change, so that cached ids of older versions are not used."""
@@ -54,64 +52,45 @@ def tokenize_preference(
     truncation: Truncation = "reference",
     generation_prompt: GenerationPrompt = "completion",
 ) -> dict[str, list[int]]:
-    """`{"prompt_ids", "chosen_ids", "rejected_ids"}` of one row; see `tokenize_pair` for the rules.
+    """`{"prompt_ids", "chosen_ids", "rejected_ids"}` of one row, for callers with settings of their own.
+
+    Args:
+        row: `chosen` and `rejected` (message lists or strings), optionally `prompt`; see `read_pair`.
+        tokenizer: with its chat template.
+        max_length, max_prompt_length, truncation_mode, truncation, generation_prompt: see `TokenRules`.
 
     Raises:
         DataError: the row is no preference pair, or the template cannot render it.
+        ValueError: settings that cannot be.
     """
-    return tokenize_pair(
-        row,
-        tokenizer,
+    rules = TokenRules(
         max_length=max_length,
         max_prompt_length=max_prompt_length,
         truncation_mode=truncation_mode,
         truncation=truncation,
         generation_prompt=generation_prompt,
-    ).as_row()
+    )
+    return tokenize_pair(row, tokenizer, rules).as_row()
 
 
-def tokenize_pair(
-    row: Mapping[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_length: int,
-    max_prompt_length: int,
-    truncation_mode: TruncationMode = "keep_end",
-    truncation: Truncation = "reference",
-    generation_prompt: GenerationPrompt = "completion",
-) -> TokenizedPair:
+def tokenize_pair(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> TokenizedPair:
     """Render, tokenise, add BOS and EOS, truncate: in this order, as the order decides what survives.
 
     Args:
-        row: `chosen` and `rejected` (message lists or strings), optionally `prompt`; see `read_pair`.
-        max_length: most tokens of prompt and completion together.
-        max_prompt_length: tokens that a prompt may keep once the pair is too long; below `max_length`.
-        truncation_mode: a prompt that is cut keeps its end or its start.
-        truncation: `reference` (see `_truncate_as_reference`) or `completion_aware` (see `_truncate_aware`).
-        generation_prompt: whether the assistant's header is completion (the reference) or prompt (TRL).
+        row: as `tokenize_preference` takes it.
 
     Raises:
         DataError: the row is no preference pair, or the template cannot render it.
     """
-    if not 0 < max_prompt_length < max_length:
-        # A completion may be cut to the difference, and no tokens have no mean log-probability.
-        raise ValueError(f"max_prompt_length {max_prompt_length} must be above 0 and below max_length {max_length}")
-    for name, value, allowed in (
-        ("truncation_mode", truncation_mode, TruncationMode),
-        ("truncation", truncation, Truncation),
-        ("generation_prompt", generation_prompt, GenerationPrompt),
-    ):
-        if value not in get_args(allowed):
-            raise ValueError(f"{name} {value!r} must be one of {', '.join(get_args(allowed))}")
     try:
         pair = read_pair(row)
     except RowFault as fault:
         raise DataError(Fault(key="row", rule=f"is no preference pair: {fault}")) from fault
-    text = render_pair(pair, tokenizer, generation_prompt=generation_prompt)
+    text = render_pair(pair, tokenizer, generation_prompt=rules.generation_prompt)
     whole = _with_special_ids(_encode(text, tokenizer), tokenizer)
-    if truncation == "reference":
-        return _truncate_as_reference(whole, max_length, max_prompt_length, truncation_mode)
-    return _truncate_aware(whole, max_length, max_prompt_length, truncation_mode, tokenizer.bos_token_id)
+    if rules.truncation == "reference":
+        return _truncate_as_reference(whole, rules)
+    return _truncate_aware(whole, rules, tokenizer.bos_token_id)
 
 
 def _encode(text: PairText, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair:
@@ -162,9 +141,7 @@ def _with_special_ids(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase) ->
     return TokenizedPair(prompt, chosen, rejected)
 
 
-def _truncate_as_reference(
-    ids: TokenizedPair, max_length: int, max_prompt_length: int, mode: TruncationMode
-) -> TokenizedPair:
+def _truncate_as_reference(ids: TokenizedPair, rules: TokenRules) -> TokenizedPair:
     """The reference's rule. The longer completion decides for both sides:
 
     if prompt + longer > max_length, the prompt keeps `max_prompt_length` tokens (BOS goes too under `keep_end`);
@@ -172,17 +149,16 @@ def _truncate_as_reference(
     """
     prompt, chosen, rejected = ids[:3]
     longer = max(len(chosen), len(rejected))
-    if len(prompt) + longer > max_length:
-        prompt = prompt[:max_prompt_length] if mode == "keep_start" else prompt[-max_prompt_length:]
-    if len(prompt) + longer > max_length:
-        room = max_length - max_prompt_length
+    if len(prompt) + longer > rules.max_length:
+        keep = rules.max_prompt_length
+        prompt = prompt[:keep] if rules.truncation_mode == "keep_start" else prompt[-keep:]
+    if len(prompt) + longer > rules.max_length:
+        room = rules.max_length - rules.max_prompt_length
         chosen, rejected = chosen[:room], rejected[:room]
     return _with_losses(ids, prompt, chosen, rejected)
 
 
-def _truncate_aware(
-    ids: TokenizedPair, max_length: int, max_prompt_length: int, mode: TruncationMode, bos: int | None
-) -> TokenizedPair:
+def _truncate_aware(ids: TokenizedPair, rules: TokenRules, bos: int | None) -> TokenizedPair:
     """Take only what must go:
 
     the prompt is shortened just enough for the longer completion to fit, never below `max_prompt_length`, and
@@ -192,12 +168,12 @@ def _truncate_aware(
     """
     prompt, chosen, rejected = ids[:3]
     longer = max(len(chosen), len(rejected))
-    keep = max(max_prompt_length, max_length - longer)
+    keep = max(rules.max_prompt_length, rules.max_length - longer)
     if len(prompt) > keep:
-        head = prompt[:1] if mode == "keep_end" and prompt[:1] == [bos] else []
+        head = prompt[:1] if rules.truncation_mode == "keep_end" and prompt[:1] == [bos] else []
         tail = keep - len(head)
-        prompt = prompt[:keep] if mode == "keep_start" else [*head, *prompt[len(prompt) - tail :]]
-    room = max_length - len(prompt)
+        prompt = prompt[:keep] if rules.truncation_mode == "keep_start" else [*head, *prompt[len(prompt) - tail :]]
+    room = rules.max_length - len(prompt)
     return _with_losses(ids, prompt, chosen[:room], rejected[:room])
 
 

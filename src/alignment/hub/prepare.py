@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.cache_root import cache_root
-from alignment.data import load_dataset_splits, prepare_pairs, resolve_chat_template
+from alignment.data import TokenRules, load_dataset_splits, prepare_pairs, resolve_chat_template
 from alignment.data.files import find_local
 from alignment.data.statistics import QUANTILES
 from alignment.hub.download import Fetched, dataset_commit, fetch_model
@@ -19,6 +19,7 @@ from alignment.modeling.load import load_tokenizer
 from alignment.report.machine import version_facts
 from alignment.report.manifest import data_facts
 from alignment.report.portable import portable
+from alignment.trainers.config import ReferenceFreeConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from alignment.recipe import Recipe
 
 DATA_MANIFEST = "data_manifest.json"
-_SETTINGS = ("max_length", "max_prompt_length", "truncation_mode", "truncation", "generation_prompt")
-_UNCUT = 1 << 30
+_UNCUT = TokenRules(max_length=1 << 30, max_prompt_length=1)
 
 
 def prepare(recipe: Recipe) -> dict[str, Any]:
@@ -92,17 +92,13 @@ def _pair_tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Reci
     TRL's trainers tokenise by themselves: for them the lengths are those before any cut.
     """
     config = METHODS[recipe.method].config_class()
-    known = {field.name: field.default for field in dataclasses.fields(config)}
-    ours = set(_SETTINGS) <= set(known)
-    if ours:
-        settings = {name: recipe.training.get(name, known[name]) for name in _SETTINGS}
-    else:
-        settings = {"max_length": _UNCUT, "max_prompt_length": _UNCUT - 1}
+    ours = issubclass(config, ReferenceFreeConfig)
+    stated = recipe.training
     prepared = prepare_pairs(
         rows,
         tokenizer,
-        **settings,
-        num_proc=recipe.training.get("dataset_num_proc"),
+        TokenRules.read(lambda key: stated.get(key, getattr(config, key))) if ours else _UNCUT,
+        num_proc=stated.get("dataset_num_proc"),
         cache=cache_root() if ours else None,
     )
     return prepared.statistics.as_dict()

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from transformers import TrainingArguments
 
+from alignment.data.chat import GenerationPrompt
+from alignment.data.rules import Truncation, TruncationMode
+
 
 @dataclass(kw_only=True)
 class ReferenceFreeConfig(TrainingArguments):
@@ -19,17 +22,17 @@ class ReferenceFreeConfig(TrainingArguments):
     beta: float = field(default=0.1, metadata={"help": "Reward scale, > 0."})
     max_length: int = field(default=2048, metadata={"help": "Tokens of prompt + completion, at most."})
     max_prompt_length: int = field(default=1800, metadata={"help": "Tokens of a prompt that must be cut."})
-    truncation_mode: Literal["keep_end", "keep_start"] = field(
+    truncation_mode: TruncationMode = field(
         default="keep_end", metadata={"help": "Which end of a too long prompt stays."}
     )
-    truncation: Literal["reference", "completion_aware"] = field(
+    truncation: Truncation = field(
         default="reference",
         metadata={
             "help": "`reference` cuts both completions of a too long pair, as the released models were trained; "
             "`completion_aware` cuts only what is too long."
         },
     )
-    generation_prompt: Literal["completion", "prompt"] = field(
+    generation_prompt: GenerationPrompt = field(
         default="completion",
         metadata={"help": "Where the assistant header counts: in the completion (reference) or the prompt (TRL)."},
     )

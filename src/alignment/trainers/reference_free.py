@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -35,7 +36,7 @@ class ReferenceFreeTrainer(Trainer):
     Args:
         model: the policy.
         args: `SimPOConfig` or `ORPOConfig`.
-        train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `tokenize_pairs`).
+        train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `prepare_pairs`).
         processing_class: the tokenizer, chat template included.
         peft_config: adapters to train instead of all weights.
         callbacks: as in `transformers.Trainer`.
@@ -224,17 +225,13 @@ class ReferenceFreeTrainer(Trainer):
     def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
         if dataset is None or "prompt_ids" in dataset.column_names:
             return dataset
-        from alignment.data import prepare_pairs
+        from alignment.data import TokenRules, prepare_pairs
 
         state = PartialState()
         prepared = prepare_pairs(
             dataset,
             tokenizer,
-            max_length=args.max_length,
-            max_prompt_length=args.max_prompt_length,
-            truncation_mode=args.truncation_mode,
-            truncation=args.truncation,
-            generation_prompt=args.generation_prompt,
+            TokenRules.read(partial(getattr, args)),
             num_proc=args.dataset_num_proc,
             cache=cache_root(),
             main_process_first=state.local_main_process_first,

@@ -1,0 +1,50 @@
+"""The settings that decide which tokens of a pair are kept, and which of them are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from alignment.data.chat import GenerationPrompt
+
+Truncation = Literal["reference", "completion_aware"]
+TruncationMode = Literal["keep_end", "keep_start"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRules:
+    """Five recipe keys. They are part of the objective: lengths divide the log-probabilities.
+
+    Raises:
+        ValueError: a value that no rule has; recipes are checked before.
+    """
+
+    max_length: int
+    """Most tokens of prompt and completion together."""
+    max_prompt_length: int
+    """Tokens that a prompt may keep once the pair is too long; below `max_length`."""
+    truncation_mode: TruncationMode = "keep_end"
+    """Whether a prompt that is cut keeps its end or its start."""
+    truncation: Truncation = "reference"
+    """Who is cut: `reference` cuts both completions of a too long pair, `completion_aware` only what is too long."""
+    generation_prompt: GenerationPrompt = "completion"
+    """Whether the assistant's header is completion (the reference) or prompt (TRL)."""
+
+    def __post_init__(self) -> None:
+        longest, prompt = self.max_length, self.max_prompt_length
+        if not 0 < prompt < longest:
+            # A completion may be cut to the difference, and no tokens have no mean log-probability.
+            raise ValueError(f"max_prompt_length {prompt} must be above 0 and below max_length {longest}")
+        for name, allowed in (
+            ("truncation_mode", TruncationMode),
+            ("truncation", Truncation),
+            ("generation_prompt", GenerationPrompt),
+        ):
+            if (value := getattr(self, name)) not in get_args(allowed):
+                raise ValueError(f"{name} {value!r} must be one of {', '.join(get_args(allowed))}")
+
+    @classmethod
+    def read(cls, setting: Callable[[str], Any]) -> TokenRules:
+        """From whatever holds the settings: `setting(key)` is the value of one."""
+        return cls(**{field.name: setting(field.name) for field in fields(cls)})
