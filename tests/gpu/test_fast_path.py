@@ -131,3 +131,27 @@ def test_the_head_never_holds_all_logits():
     chunked_logps([(x, weight)], targets, softcap=30.0)[0].sum().backward()
     weight_gradient = weight.numel() * weight.element_size()
     assert torch.cuda.max_memory_allocated() - before < weight_gradient + 2 * 2**30
+
+
+def test_liger_kernels_err_no_more_than_the_models_own():
+    """`use_liger_kernel: true`, patched as the Trainer patches an instance that packing has prepared.
+
+    The last test of this file: Liger also replaces the classes that later models are built of.
+    """
+    liger = pytest.importorskip("liger_kernel.transformers")
+    batch = on_gpu(PackedPreferenceCollator()(pairs_of(LENGTHS)))
+
+    def values(dtype, patched):
+        model = small_gemma2(dtype)
+        prepare_for_packing(model)
+        if patched:
+            liger._apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False, cross_entropy=False)
+        means = packed_logps(model, batch).means
+        means.sum().backward()
+        return means, model.base_model.embed_tokens.weight.grad
+
+    exact, plain, found = (values(*how) for how in ((torch.float32, 0), (torch.bfloat16, 0), (torch.bfloat16, 1)))
+    for truth, theirs, mine in zip(exact, plain, found, strict=True):
+        assert (mine - truth).norm() <= 1.5 * (theirs - truth).norm()
+    for truth, mine in zip(exact, values(torch.float32, 1), strict=True):
+        assert torch.allclose(mine, truth, rtol=1e-3, atol=1e-4)

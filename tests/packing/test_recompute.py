@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from packing_models import CONFIGS, build, distance, gradients, packed, random_pairs
@@ -81,3 +87,20 @@ def test_fused_norms_and_activations_are_the_models_own(name):
     assert fuse_elementwise(model, torch.device("cpu"), compiled=False)
     assert distance(values(), expected) < 1e-6
     assert list(dict(model.named_parameters())) == names
+
+
+@pytest.mark.slow
+def test_compiled_pieces_give_the_plain_numbers_and_new_lengths_compile_nothing_new():
+    """Norms, gated activations and the three kernels of the head, as a GPU runs them but for the code generator."""
+    script = Path(__file__).with_name("compiled_pieces.py")
+    paths = os.pathsep.join([str(script.parents[1]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, script, "gemma2", "llama"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for result in map(json.loads, done.stdout.splitlines()):
+        assert result["distance"] < 1e-5, result
+        assert len(set(result["graphs"])) == 1, result
