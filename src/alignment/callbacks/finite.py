@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from alignment.data.sampler import StepSampler, even_plan
+from alignment.data.sampler import even_plan, training_sampler
 from alignment.errors import Fault, UserError
 from alignment.run_folder import last_checkpoint
 
@@ -82,14 +82,12 @@ def gradient_norm(model: nn.Module, optimizer: Any) -> float:
 
 def rows_of_step(trainer: Trainer, step: int) -> list[int]:
     """Rows of the training data in optimiser step `step`, counted from 1."""
-    args = trainer.args
     rows: Any = trainer.train_dataset
-    sampler = StepSampler(
+    sampler = training_sampler(
+        trainer.args,
         num_rows=len(rows),
-        global_batch_size=trainer.get_total_train_batch_size(args),
+        global_batch_size=trainer.get_total_train_batch_size(trainer.args),
         plan=even_plan(1),
-        seed=args.seed if args.data_seed is None else args.data_seed,
-        drop_last=args.dataloader_drop_last,
     )
     epoch, position = divmod(step - 1, max(1, sum(1 for _ in sampler.steps())))
     sampler.set_epoch(epoch)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 Plan = Callable[[Sequence[int], int], list[list[list[int]]]]
 """`plan(rows, world_size)` deals the rows of one step out as `[micro_step][rank] -> rows`."""
@@ -36,9 +39,9 @@ def even_plan(micro_batch_size: int) -> Plan:
 class StepSampler(Sampler[list[PairRef]]):
     """Batch sampler: yields this rank's micro-batches, optimiser step after optimiser step.
 
-    With `shuffle`, an epoch's order is the one a plain `transformers.Trainer` of the same seed visits.
-    A rank that a plan leaves without rows (only the last step of an epoch can) gets one row of the step
-    with weight 0, because collective operations need every rank to take part.
+    With a `seed`, an epoch's order is the one a plain `transformers.Trainer` of that seed visits; without one, the
+    rows come as they lie. A rank that a plan leaves without rows (only the last step of an epoch can) gets one row
+    of the step with weight 0, because collective operations need every rank to take part.
     """
 
     def __init__(
@@ -49,8 +52,7 @@ class StepSampler(Sampler[list[PairRef]]):
         plan: Plan,
         world_size: int = 1,
         rank: int = 0,
-        seed: int = 42,
-        shuffle: bool = True,
+        seed: int | None = None,
         drop_last: bool = False,
     ) -> None:
         self.num_rows = num_rows
@@ -60,7 +62,7 @@ class StepSampler(Sampler[list[PairRef]]):
         self.rank = rank
         self.drop_last = drop_last
         self._order: Any = range(num_rows)
-        if shuffle:
+        if seed is not None:
             self._order = SeedableRandomSampler(range(num_rows), generator=torch.Generator(), data_seed=seed)
         self._epoch = 0
 
@@ -89,6 +91,19 @@ class StepSampler(Sampler[list[PairRef]]):
         if rest and not self.drop_last:
             micro_steps += len(self.plan(range(rest), self.world_size))
         return micro_steps
+
+
+def training_sampler(args: TrainingArguments, *, num_rows: int, global_batch_size: int, plan: Plan) -> StepSampler:
+    """The shuffled micro-batches of a run on this rank; what is planned and what is trained on come from here."""
+    return StepSampler(
+        num_rows=num_rows,
+        global_batch_size=global_batch_size,
+        plan=plan,
+        world_size=args.world_size,
+        rank=args.process_index,
+        seed=args.seed if args.data_seed is None else args.data_seed,
+        drop_last=args.dataloader_drop_last,
+    )
 
 
 class PairDataset(Dataset):

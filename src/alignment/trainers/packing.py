@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignment.data.balance import BalancedPlan, micro_steps_for
-from alignment.data.sampler import StepSampler, even_plan
+from alignment.data.sampler import even_plan, training_sampler
 from alignment.distribution import sharding_now
 from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
 from alignment.throughput import Geometry, PairLengths, forward_flops
@@ -110,13 +110,8 @@ def pair_lengths_of(dataset: Any) -> list[PairLengths]:
 def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
     """The rows of every optimiser step that the run will make."""
     pairs_per_step = global_batch_size(args)
-    sampler = StepSampler(
-        num_rows=num_rows,
-        global_batch_size=pairs_per_step,
-        plan=even_plan(1),
-        seed=args.seed if args.data_seed is None else args.data_seed,
-        drop_last=args.dataloader_drop_last,
-    )
+    # Which rows are in a step does not depend on how they will be dealt out.
+    sampler = training_sampler(args, num_rows=num_rows, global_batch_size=pairs_per_step, plan=even_plan(1))
     epochs = math.ceil(args.num_train_epochs)
     if args.max_steps > 0:
         epochs = math.ceil(args.max_steps * pairs_per_step / num_rows)

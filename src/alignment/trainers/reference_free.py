@@ -22,7 +22,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from alignment.cache_root import cache_root
 from alignment.callbacks.throughput import Throughput
-from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan
+from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan, training_sampler
 from alignment.metrics import MeanMeter, preference_terms
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
@@ -114,15 +114,11 @@ class ReferenceFreeTrainer(Trainer):
         return {"global_batch_size": self.global_batch_size, **(packing.facts() if packing else {})}
 
     def get_train_dataloader(self) -> StepDataLoader:
-        args = self.args
-        sampler = StepSampler(
+        sampler = training_sampler(
+            self.args,
             num_rows=len(self.train_dataset),
             global_batch_size=self.global_batch_size,
-            plan=self.layout.packing.plan if self.layout.packing else even_plan(args.train_batch_size),
-            world_size=args.world_size,
-            rank=args.process_index,
-            seed=args.seed if args.data_seed is None else args.data_seed,
-            drop_last=args.dataloader_drop_last,
+            plan=self.layout.packing.plan if self.layout.packing else even_plan(self.args.train_batch_size),
         )
         return self._loader(self.train_dataset, sampler)
 
@@ -136,7 +132,6 @@ class ReferenceFreeTrainer(Trainer):
             plan=even_plan(self.args.eval_batch_size),
             world_size=self.args.world_size,
             rank=self.args.process_index,
-            shuffle=False,
         )
         return self._loader(dataset, sampler)
 
