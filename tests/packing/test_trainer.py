@@ -40,6 +40,8 @@ def train(folder, tokens, tokenizer, *, peft=False, orpo=False, **changes):
         "report_to": "none",
         "disable_tqdm": True,
         "max_grad_norm": 1.0,
+        # Adam divides a gradient by its own size: one that is zero but for rounding would give a full update.
+        "adam_epsilon": 1e-5,
         **LENGTHS,
         **changes,
     }
@@ -89,7 +91,7 @@ def test_every_step_equals_the_padded_one(tmp_path, tokens, tokenizer, changes):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
     weights = dict(expected.model.named_parameters())
     for name, weight in found.model.named_parameters():
-        assert torch.allclose(weight, weights[name], atol=3e-5), name
+        assert torch.allclose(weight, weights[name], atol=3e-6), name
 
 
 def test_a_step_accumulates_what_the_budget_demands(tmp_path, tokens, tokenizer):
