@@ -122,7 +122,6 @@ def hopper(**installed):
 
 GEMMA2 = Needs(head_dim=256, dtype=torch.bfloat16, softcap=50.0)
 LLAMA = Needs(head_dim=128, dtype=torch.bfloat16)
-NARROW = Needs(head_dim=128, dtype=torch.bfloat16, window=512)
 ALL = {"flash_attention_2": (2, 8), "flash_attention_3": (3, 0), "flash_attention_4": (4, 0)}
 
 
@@ -134,8 +133,8 @@ ALL = {"flash_attention_2": (2, 8), "flash_attention_3": (3, 0), "flash_attentio
         (GEMMA2, hopper(**ALL), "flash_attention_3"),
         (GEMMA2, hopper(flash_attention_2=(2, 8)), "flash_attention_2"),
         (GEMMA2, hopper(flash_attention_2=(2, 5)), "flex_attention"),
-        (LLAMA, hopper(flash_attention_2=(2, 5)), "flash_attention_2"),
-        (LLAMA, hopper(flash_attention_2=(2, 0)), "flex_attention"),
+        (LLAMA, hopper(flash_attention_2=(2, 5)), "flex_attention"),
+        (LLAMA, hopper(flash_attention_2=()), "flash_attention_2"),
         (GEMMA2, Machine(device="cuda", capability=(8, 0), installed=ALL), "flash_attention_2"),
         (GEMMA2, Machine(device="cuda", capability=(10, 0), installed={"flash_attention_4": ()}), "flex_attention"),
         (LLAMA, Machine(device="cuda", capability=(10, 0), installed={"flash_attention_4": ()}), "flash_attention_4"),
@@ -152,8 +151,12 @@ def test_the_best_backend_that_computes_the_same_is_chosen(needs, machine, chose
     ("requested", "needs", "machine", "reason"),
     [
         ("sdpa", GEMMA2, hopper(**ALL), "drops this model's attention soft-cap of 50"),
-        ("flash_attention_2", GEMMA2, hopper(flash_attention_2=(2, 5)), "before 2.6 drops the soft-cap"),
-        ("flash_attention_2", NARROW, hopper(flash_attention_2=(2, 2)), "ignores the sliding window of 512"),
+        (
+            "flash_attention_2",
+            GEMMA2,
+            hopper(flash_attention_2=(2, 5)),
+            "is 2.5 here, and before 2.6",
+        ),
         ("flash_attention_2", LLAMA, hopper(), "is not installed"),
         ("flash_attention_2", LLAMA, Machine(device="cpu", installed=ALL), "needs a CUDA device"),
         ("flash_attention_3", Needs(head_dim=64, dtype=torch.float32), hopper(**ALL), "fp16 and bf16 only"),

@@ -11,6 +11,7 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from alignment.errors import SetupError
+from alignment.modeling.attention import segments
 from alignment.modeling.logps import padded_logps
 from alignment.modeling.packed import packed_logps, prepare_for_packing
 from alignment.modeling.recompute import checkpoint_first_layers
@@ -70,6 +71,21 @@ def test_only_the_first_layers_are_checkpointed():
     checkpoint_first_layers(model, 1)
     assert [layer.gradient_checkpointing for layer in model.model.layers] == [True, False]
     assert distance(results(model, packed_logps(model, packed(pairs))), expected) < 1e-6
+
+
+@pytest.mark.parametrize(("longest", "windows"), [(2, {None}), (20, {5, None})])
+def test_a_window_that_cuts_nothing_is_none_to_the_kernel(longest, windows):
+    model, seen = build("gemma2, narrow"), set()
+    prepare_for_packing(model)
+
+    def attend(*tensors, **options):
+        seen.add(options["window"])
+        return segments.attend(*tensors, **options)
+
+    model._packed_attention = attend
+    pairs = random_pairs(6, longest=longest)
+    assert torch.allclose(packed_logps(model, packed(pairs)).sums, padded_logps(model, padded(pairs)).sums, rtol=1e-5)
+    assert seen == windows
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])

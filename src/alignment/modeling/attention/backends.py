@@ -1,15 +1,15 @@
 """Which attention computes packed rows: what is installed, what the model needs, what the user asked for.
 
-| backend           | device | dtypes     | head size | soft-cap | sliding window |
-|-------------------|--------|------------|-----------|----------|----------------|
-| flash_attention_3 | sm90   | fp16, bf16 | <= 256    | yes      | yes            |
-| flash_attention_2 | sm80+  | fp16, bf16 | <= 256    | >= 2.6   | >= 2.3         |
-| flash_attention_4 | sm90+  | fp16, bf16 | <= 256    | sm90     | yes            |
-| flex_attention    | CUDA   | all        | any       | yes      | yes            |
-| segments          | any    | all        | any       | yes      | yes            |
+| backend           | version | device | dtypes     | head size                            |
+|-------------------|---------|--------|------------|--------------------------------------|
+| flash_attention_3 | any     | sm90   | fp16, bf16 | <= 256                               |
+| flash_attention_2 | >= 2.6  | sm80+  | fp16, bf16 | <= 256                               |
+| flash_attention_4 | any     | sm90+  | fp16, bf16 | <= 256; soft-capped <= 128 on sm100+ |
+| flex_attention    |         | CUDA   | all        | any                                  |
+| segments          |         | any    | all        | any                                  |
 
-The first row that fits is taken. `sdpa` is in no row: it has no soft-cap, and no mask for shared prompts short of
-a dense `T x T` one.
+All of them know soft-caps and sliding windows. The first row that fits is taken. `sdpa` is in no row: it has no
+soft-cap, and no mask for shared prompts short of a dense `T x T` one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Needs:
     softcap: float | None = None
     """Soft-cap of the attention scores."""
     window: int | None = None
-    """Smallest sliding window of any layer that is shorter than the longest document; `None` when none matters."""
+    """The sliding window, if it is shorter than the longest sequence; `None` when it never cuts, or none is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,8 @@ def needs_of(config: Any, dtype: torch.dtype, longest: int | None = None) -> Nee
     """Read a text model's configuration.
 
     Args:
-        longest: tokens of the longest prompt with completion; windows at least as long never cut. `None`: unknown.
+        longest: tokens of the longest prompt with completion, when known; a window at least as long never cuts, and
+            a kernel need not prove that it would.
     """
     window = getattr(config, "sliding_window", None)
     layers = getattr(config, "layer_types", None)
@@ -128,24 +129,14 @@ def _flash_misfit(name: str, *, least: tuple[int, int], most: tuple[int, int] = 
             return f"computes in fp16 and bf16 only, not in {str(needs.dtype).removeprefix('torch.')}"
         if needs.head_dim > 256 or needs.head_dim % 8:
             return f"has no kernel for heads of {needs.head_dim}"
-        return _flash_version_misfit(name, needs, machine)
+        version = machine.installed[name]
+        if name == "flash_attention_2" and version and version < (2, 6):
+            return f"is {'.'.join(map(str, version))} here, and before 2.6 it has no soft-cap"
+        if name == "flash_attention_4" and needs.softcap and machine.capability >= (10, 0) and needs.head_dim > 128:
+            return f"refuses the soft-cap of {needs.softcap:g} with heads of {needs.head_dim} on this GPU"
+        return None
 
     return misfit
-
-
-def _flash_version_misfit(name: str, needs: Needs, machine: Machine) -> str | None:
-    version = machine.installed[name]
-    if name == "flash_attention_2" and version and version < (2, 1):
-        return "before 2.1 aligns causal masks top left, which shows a rejected completion the wrong keys"
-    if name == "flash_attention_2" and version and version < (2, 3) and needs.window is not None:
-        return f"before 2.3 ignores the sliding window of {needs.window}"
-    if needs.softcap is None:
-        return None
-    if name == "flash_attention_2" and version and version < (2, 6):
-        return f"before 2.6 drops the soft-cap of {needs.softcap:g}"
-    if name == "flash_attention_4" and machine.capability >= (10, 0) and needs.head_dim > 128:
-        return f"refuses the soft-cap of {needs.softcap:g} with heads of {needs.head_dim} on this GPU"
-    return None
 
 
 def _flex_misfit(needs: Needs, machine: Machine) -> str | None:

@@ -1,8 +1,8 @@
 """FlashAttention over shared prompts: variable-length kernels with a causal mask aligned bottom right.
 
 The keys of every prompt are gathered twice, so that each segment is one "sequence" of the kernel with `Lq`
-queries and `Lk >= Lq` keys. FlashAttention 2.1 and later align the causal mask of such a sequence at its bottom
-right corner, which is the mask that a rejected completion needs. Soft-cap: 2.6 and later, forward and backward.
+queries and `Lk >= Lq` keys. FlashAttention aligns the causal mask of such a sequence at its bottom right corner,
+which is the mask that a rejected completion needs.
 """
 
 from __future__ import annotations

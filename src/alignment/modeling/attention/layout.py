@@ -40,6 +40,8 @@ class SharedPrompts:
         segments = [((p + c, p + c), (r, p + r)) if r else ((p + c, p + c),) for p, c, r in self.pair_lengths]
         self.query_lengths = [queries for pair in segments for queries, _ in pair]
         self.key_lengths = [keys for pair in segments for _, keys in pair]
+        self.longest = max(self.key_lengths)
+        """Keys of the longest segment: a window at least as long cuts nothing."""
         self.calls = 0
         """Attention calls served; a model that never asks has not seen the layout."""
         self.block_masks: dict[int | None, Any] = {}

@@ -68,6 +68,9 @@ def _attention(
     if dropout:
         raise ValueError(f"attention dropout {dropout} cannot be used with packed rows; set disable_dropout: true")
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    out = shared_prompts.attend(q, k, v, shared_prompts.layout, scale=scaling, softcap=softcap, window=sliding_window)
-    shared_prompts.layout.calls += 1
+    layout = shared_prompts.layout
+    # A window that cuts nothing is none: sliding and full layers then share one mask and one kernel.
+    window = sliding_window if sliding_window and sliding_window < layout.longest else None
+    out = shared_prompts.attend(q, k, v, layout, scale=scaling, softcap=softcap, window=window)
+    layout.calls += 1
     return out[None], None
