@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator
-from alignment.modeling.attention import BACKENDS, Needs, SharedPrompts, attention_of, segments, this_machine
+from alignment.modeling.attention import BACKENDS, Needs, Scores, SharedPrompts, attention_of, segments, this_machine
 from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.head import chunked_logps
 from alignment.modeling.logps import padded_logps
@@ -55,7 +55,7 @@ def test_attention_errs_no_more_than_plain_bf16(backend, dim, softcap, window):
 
     def values(attend, dtype):
         inputs = [x.to(dtype).requires_grad_() for x in qkv]
-        out = attend(*inputs, layout, scale=dim**-0.5, softcap=softcap, window=window)
+        out = attend(*inputs, layout, Scores(scale=dim**-0.5, softcap=softcap, window=window))
         return out, *torch.autograd.grad((out * outer.to(dtype)).sum(), inputs)
 
     truth = values(segments.attend, torch.float64)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from packing_models import CONFIGS, random_pairs
 
 from alignment.data.packing import PackedPreferenceCollator
 from alignment.errors import SetupError
-from alignment.modeling.attention import Machine, Needs, SharedPrompts, choose_backend, flash, flex, needs_of, segments
+from alignment.modeling.attention import (
+    Machine,
+    Needs,
+    Scores,
+    SharedPrompts,
+    choose_backend,
+    flash,
+    flex,
+    needs_of,
+    segments,
+)
 from alignment.modeling.attention.probe import fault_of
 
 LENGTHS = [(1, 1, 1), (3, 2, 4), (7, 1, 2), (4, 3, 0), (2, 9, 5)]
@@ -83,8 +96,7 @@ def exact_varlen_kernel(
     return torch.cat(out)
 
 
-def flash_recipe(*tensors, **options):
-    return flash.attend_with(exact_varlen_kernel, *tensors, **options)
+flash_recipe = partial(flash.attend_with, exact_varlen_kernel, -1)
 
 
 @pytest.mark.parametrize("softcap", [None, 1.5])
@@ -97,7 +109,7 @@ def test_backends_equal_dense_attention(attend, window, softcap):
     outer = torch.randn(shapes[0], dtype=torch.float64)
     options = {"scale": 0.4, "softcap": softcap, "window": window}
     expected, _ = dense(*qkv, **options)
-    found = attend(*qkv, layout, **options)
+    found = attend(*qkv, layout, Scores(**options))
     assert torch.allclose(found, expected, atol=1e-12)
     expected_grads = torch.autograd.grad((expected * outer).sum(), qkv)
     for mine, theirs in zip(torch.autograd.grad((found * outer).sum(), qkv), expected_grads, strict=True):
@@ -199,14 +211,14 @@ def test_a_right_kernel_passes_its_probe(attend, dtype):
     ids=["drops the soft-cap", "drops the window", "another scale"],
 )
 def test_a_wrong_kernel_is_found_out(broken, needs):
-    def attend(*tensors, **options):
-        return segments.attend(*tensors, **{**options, **broken})
+    def attend(query, key, value, layout, scores):
+        return segments.attend(query, key, value, layout, replace(scores, **broken))
 
     assert "is off by" in fault_of(attend, needs, CPU)
 
 
 def test_a_kernel_that_fails_says_how():
-    def attend(*tensors, **options):
+    def attend(*_):
         raise RuntimeError("no kernel image is available\nmore")
 
     assert fault_of(attend, LLAMA, CPU) == "fails here: no kernel image is available"

@@ -112,11 +112,11 @@ def test_a_mask_that_shows_the_chosen_completion_is_caught(monkeypatch):
     """Negative control: the comparison above does fail when rejected tokens see chosen ones."""
     pairs = random_pairs(5)
 
-    def causal(query, key, value, layout, **options):
+    def causal(query, key, value, layout, scores):
         everything = layouts.SharedPrompts([(layout.tokens - 2, 1, 1)], layout.device)
         everything.query_lengths = everything.key_lengths = [layout.tokens]
         monkeypatch.setattr(segments, "repeat_prompts", lambda x, _: x)
-        return own(query, key, value, everything, **options)
+        return own(query, key, value, everything, scores)
 
     own = segments.attend
     monkeypatch.setattr(segments, "attend", causal)

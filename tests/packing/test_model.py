@@ -78,9 +78,9 @@ def test_a_window_that_cuts_nothing_is_none_to_the_kernel(longest, windows):
     model, seen = build("gemma2, narrow"), set()
     prepare_for_packing(model)
 
-    def attend(*tensors, **options):
-        seen.add(options["window"])
-        return segments.attend(*tensors, **options)
+    def attend(query, key, value, layout, scores):
+        seen.add(scores.window)
+        return segments.attend(query, key, value, layout, scores)
 
     model._packed_attention = attend
     pairs = random_pairs(6, longest=longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attend import Scores
 from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, needs_of, this_machine
 from .layout import SharedPrompts
 from .probe import choose_proven_backend
@@ -12,6 +13,7 @@ __all__ = [
     "Machine",
     "Needs",
     "PackedCall",
+    "Scores",
     "SharedPrompts",
     "attention_of",
     "choose_backend",

@@ -21,13 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ...errors import Fault, SetupError
 from . import flash, flex, segments
-
-Attend = Callable[..., Tensor]
-"""Signature of `segments.attend`."""
+from .attend import Attend
 
 
 @dataclass(frozen=True, kw_only=True)

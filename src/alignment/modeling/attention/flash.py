@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from .attend import Attend, Scores
 from .layout import SharedPrompts, repeat_prompts
 
 MODULES = {
@@ -23,30 +25,22 @@ MODULES = {
 """Backend to the module that offers its `flash_attn_varlen_func`."""
 
 
-def load(name: str) -> Callable[..., Tensor]:
-    """The attention of one FlashAttention generation, ready to be called as `segments.attend` is."""
+def load(name: str) -> Attend:
+    """The attention of one FlashAttention generation."""
     kernel = importlib.import_module(MODULES[name]).flash_attn_varlen_func
-    unlimited = None if name == "flash_attention_4" else -1
-
-    def attend(*tensors: Any, **options: Any) -> Tensor:
-        return attend_with(kernel, *tensors, unlimited=unlimited, **options)
-
-    return attend
+    return partial(attend_with, kernel, None if name == "flash_attention_4" else -1)
 
 
 def attend_with(
     kernel: Callable[..., Any],
+    unlimited: int | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     layout: SharedPrompts,
-    *,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
-    unlimited: int | None = -1,
+    scores: Scores,
 ) -> Tensor:
-    """As `segments.attend`, by a kernel with FlashAttention's variable-length signature.
+    """`Attend`, by a kernel with FlashAttention's variable-length signature.
 
     Args:
         unlimited: how the kernel spells a window without limit.
@@ -59,10 +53,10 @@ def attend_with(
         cu_seqlens_k=layout.cu_keys,
         max_seqlen_q=max(layout.query_lengths),
         max_seqlen_k=max(layout.key_lengths),
-        softmax_scale=scale,
+        softmax_scale=scores.scale,
         causal=True,
-        # The kernel counts the keys before a query's own; `window` counts its own too.
-        window_size=(unlimited, unlimited) if window is None else (window - 1, 0),
-        softcap=0.0 if softcap is None else softcap,
+        # The kernel counts the keys before a query's own; ours counts its own too.
+        window_size=(unlimited, unlimited) if scores.window is None else (scores.window - 1, 0),
+        softcap=scores.softcap or 0.0,
     )
     return out[0] if isinstance(out, tuple) else out

@@ -13,20 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .attend import Scores
 from .layout import SharedPrompts
 
 
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: SharedPrompts,
-    *,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
-) -> Tensor:
-    """As `segments.attend`."""
+def attend(query: Tensor, key: Tensor, value: Tensor, layout: SharedPrompts, scores: Scores) -> Tensor:
+    """`Attend`, by one kernel."""
     q, k, v = (x.transpose(0, 1)[None] for x in (query, key, value))
     groups = q.shape[1] // k.shape[1]
     if groups & (groups - 1):
@@ -36,9 +28,9 @@ def attend(
         q,
         k,
         v,
-        score_mod=_soft_cap(softcap),
-        block_mask=_block_mask(layout, window),
-        scale=scale,
+        score_mod=_soft_cap(scores.softcap),
+        block_mask=_block_mask(layout, scores.window),
+        scale=scores.scale,
         enable_gqa=groups > 1,
     )
     return out[0].transpose(0, 1)

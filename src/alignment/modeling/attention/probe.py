@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ...errors import SetupError
 from . import segments
-from .backends import BACKENDS, Attend, Machine, Needs, attention_of, choose_backend, refusal
+from .attend import Attend, Scores
+from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, refusal
 from .layout import SharedPrompts
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,11 @@ def fault_of(attend: Attend, needs: Needs, device: torch.device) -> str | None:
     # Scores of a few units: soft-caps and windows then change the result by far more than rounding does.
     inputs = [(torch.randn(shape, generator=generator) * 2).to(device, needs.dtype) for shape in shapes]
     for window in {None, needs.window and min(needs.window, 16)}:
-        exact = _values(segments.attend, inputs, layout, needs, window, torch.float64)
-        plain = _values(segments.attend, inputs, layout, needs, window, needs.dtype)
+        scores = Scores(scale=needs.head_dim**-0.5, softcap=needs.softcap, window=window)
+        exact = _values(segments.attend, inputs, layout, scores, torch.float64)
+        plain = _values(segments.attend, inputs, layout, scores, needs.dtype)
         try:
-            found = _values(attend, inputs, layout, needs, window, needs.dtype)
+            found = _values(attend, inputs, layout, scores, needs.dtype)
         except Exception as error:  # a kernel may fail in any way; the reason is told, and nothing is swallowed
             return f"fails here: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
         for name, truth, usual, mine in zip(("output", "dq", "dk", "dv"), exact, plain, found, strict=True):
@@ -62,15 +64,11 @@ def fault_of(attend: Attend, needs: Needs, device: torch.device) -> str | None:
 
 
 def _values(
-    attend: Attend,
-    inputs: list[Tensor],
-    layout: SharedPrompts,
-    needs: Needs,
-    window: int | None,
-    dtype: torch.dtype,
+    attend: Attend, inputs: list[Tensor], layout: SharedPrompts, scores: Scores, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
+    """Output and gradients of query, key and value."""
     *qkv, outer = (x.to(dtype) for x in inputs)
     with torch.enable_grad():
         qkv = [x.requires_grad_() for x in qkv]
-        out = attend(*qkv, layout, scale=needs.head_dim**-0.5, softcap=needs.softcap, window=window)
+        out = attend(*qkv, layout, scores)
         return out.detach(), *torch.autograd.grad(out, qkv, outer)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from .backends import Attend
+from .attend import Attend, Scores
 from .layout import SharedPrompts
 
 NAME = "alignment_shared_prompts"
@@ -71,6 +71,6 @@ def _attention(
     layout = shared_prompts.layout
     # A window that cuts nothing is none: sliding and full layers then share one mask and one kernel.
     window = sliding_window if sliding_window and sliding_window < layout.longest else None
-    out = shared_prompts.attend(q, k, v, layout, scale=scaling, softcap=softcap, window=window)
+    out = shared_prompts.attend(q, k, v, layout, Scores(scale=scaling, softcap=softcap, window=window))
     layout.calls += 1
     return out[None], None
