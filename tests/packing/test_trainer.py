@@ -106,8 +106,10 @@ def test_a_step_accumulates_what_the_budget_demands(tmp_path, tokens, tokenizer)
         assert batch["input_ids"].numel() <= 150
 
 
-def test_every_log_says_how_fast_the_step_was(tmp_path, tokens, tokenizer):
-    trainer = train(tmp_path, tokens, tokenizer)
+@pytest.mark.parametrize("changes", [{}, {"tokens_per_device": 20}], ids=["one micro-step", "fillers in the last step"])
+def test_every_log_says_how_fast_the_step_was(tmp_path, tokens, tokenizer, changes):
+    """A pair a row makes 8 micro-steps of every step; 6 of the last step's hold fillers, which are no work done."""
+    trainer = train(tmp_path, tokens, tokenizer, **changes)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     for entry, pairs in zip(steps, (8, 8, 8, 2), strict=True):
         seconds = pairs / entry["throughput/pairs_per_second"]

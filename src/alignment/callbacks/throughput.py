@@ -32,7 +32,9 @@ class Throughput(TrainerCallback):
         self._clear()
 
     def count(self, batch: Mapping[str, Any]) -> None:
-        """Add one micro-batch of this rank; it carries `pair_lengths`."""
+        """Add one micro-batch of this rank, in host memory; a filler, which has weight 0, is no work done."""
+        if not batch["weight"].any():
+            return
         lengths = batch["pair_lengths"]
         self._tokens += batch["input_ids"].numel()
         self._two_row_tokens += padded_tokens(lengths)

@@ -147,6 +147,13 @@ class ReferenceFreeTrainer(Trainer):
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
 
+    def get_batch_samples(self, *args: Any) -> tuple[list[Mapping[str, Any]], Tensor]:
+        """The micro-batches of an optimiser step, counted while they are in host memory."""
+        batches, pairs_and_tokens = super().get_batch_samples(*args)
+        for batch in batches:
+            self._throughput.count(batch)
+        return batches, pairs_and_tokens
+
     # -- the loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
@@ -170,8 +177,6 @@ class ReferenceFreeTrainer(Trainer):
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
         step_pairs, step_tokens = num_items_in_batch
-        if model.training:
-            self._throughput.count(inputs)
         logps = self.layout.logps(model, inputs)
         weight = inputs["weight"].to(logps.sums.dtype)
         chosen_sums = logps.sums.chunk(2)[0]
