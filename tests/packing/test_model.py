@@ -167,7 +167,7 @@ def test_prompt_learning_is_refused():
         prepare_for_packing(model)
 
 
-def test_attention_dropout_is_refused_with_the_setting_that_mends_it():
+def test_attention_dropout_that_is_turned_on_later_is_refused_in_the_call():
     model = build("llama")
     prepare_for_packing(model)
     for layer in model.model.layers:

@@ -10,6 +10,7 @@ from tiny import gemma2, gemma_tokenizer, preference_rows
 
 from alignment import ORPOConfig, ORPOTrainer, SimPOConfig, SimPOTrainer
 from alignment.data import tokenize_preference
+from alignment.errors import SetupError
 from alignment.throughput import peak_flops
 
 LENGTHS = {"max_length": 96, "max_prompt_length": 64}
@@ -92,6 +93,19 @@ def test_every_step_equals_the_padded_one(tmp_path, tokens, tokenizer, changes):
     weights = dict(expected.model.named_parameters())
     for name, weight in found.model.named_parameters():
         assert torch.allclose(weight, weights[name], atol=3e-6), name
+
+
+def test_attention_dropout_is_refused_before_training(tmp_path, tokens, tokenizer):
+    def trainer(**changes):
+        args = SimPOConfig(str(tmp_path), use_cpu=True, report_to="none", **LENGTHS, **changes)
+        model = gemma2(attention_dropout=0.1)
+        return SimPOTrainer(model, args, train_dataset=tokens, processing_class=tokenizer)
+
+    told = "disable_dropout False leaves an attention dropout of 0.1.*set disable_dropout: true, or packing: false"
+    with pytest.raises(SetupError, match=told):
+        trainer(disable_dropout=False)
+    assert trainer(disable_dropout=True).layout.name == "packed"
+    assert trainer(disable_dropout=False, packing=False).layout.name == "padded"
 
 
 def test_a_step_accumulates_what_the_budget_demands(tmp_path, tokens, tokenizer):

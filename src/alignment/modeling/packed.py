@@ -7,7 +7,7 @@ wrapper (DDP, ZeRO-3, FSDP, autocast, peft) sees an ordinary forward. Without a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -79,12 +79,14 @@ def prepare_for_packing(
     """
     language_model = _language_model(model)
     config = language_model.config
+    attention = [layer.self_attn for layer in language_model.base_model.layers]
+    _check_dropout(attention)
     needs = needs_of(config, dtype or language_model.dtype, longest)
     device = device or language_model.device
     backend = choose_proven_backend(needs, this_machine(device), device, requested)
     if not isinstance(language_model, _PackedForward):
         accept_targets(language_model.get_output_embeddings())
-        serve_shared_prompts([layer.self_attn for layer in language_model.base_model.layers])
+        serve_shared_prompts(attention)
         own = type(language_model)
         # Same name and module: the class's name is what save_pretrained writes as the architecture.
         language_model.__class__ = type(own.__name__, (_PackedForward, own), {"__module__": own.__module__})
@@ -113,6 +115,20 @@ def _language_model(model: nn.Module) -> PreTrainedModel:
     if model_type not in VERIFIED:
         raise SetupError(_unsupported(model_type, f"has not been proven equal; proven are {', '.join(VERIFIED)}"))
     return inner
+
+
+def _check_dropout(attention: Iterable[nn.Module]) -> None:
+    """No kernel drops the same weights as the padded computation, and most of them drop none."""
+    dropout = max(getattr(module, "attention_dropout", 0.0) for module in attention)
+    if dropout:
+        raise SetupError(
+            Fault(
+                key="disable_dropout",
+                value=False,
+                rule=f"leaves an attention dropout of {dropout:g}, which packed rows cannot have",
+                remedy="set disable_dropout: true, or packing: false",
+            )
+        )
 
 
 def _unsupported(what: str, why: str) -> Fault:
