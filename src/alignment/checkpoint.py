@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from alignment.modeling.load import load_policy
 from alignment.modeling.peft import merge_adapter
 from alignment.modeling.stopping import stop_token_ids
+from alignment.precision import training_dtype
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments
@@ -30,7 +31,7 @@ def save_final(
     Every rank must call it: sharded weights are gathered. Weights are saved in the precision of training
     (bf16 for `bf16: true`), which is what the model will be used in.
     """
-    dtype = saved_dtype(trainer)
+    dtype = training_dtype(trainer.args, trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
@@ -78,13 +79,6 @@ def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase)
         # Some published models set a temperature without sampling, which transformers refuses to save.
         config.do_sample = True
     return config
-
-
-def saved_dtype(trainer: Trainer) -> torch.dtype:
-    """The precision of the published weights: that of training."""
-    if trainer.args.bf16:
-        return torch.bfloat16
-    return torch.float16 if trainer.args.fp16 else trainer.model.dtype
 
 
 def cast_state(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

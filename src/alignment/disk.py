@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from transformers.trainer_utils import SaveStrategy
 from transformers.training_args import OptimizerNames
 
 from alignment.errors import Fault, SetupError
+from alignment.precision import training_dtype
 
 _GIB = 2**30
 _ADAM_BYTES = {"8bit": 2, "4bit": 1}
@@ -30,7 +32,7 @@ def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps
         SetupError: with the bytes needed and the bytes free.
     """
     one, kept = checkpoint_bytes(model, args), checkpoints_kept(args, steps=steps)
-    needed = kept * one + _weight_bytes(model, adapters_only=False)
+    needed = kept * one + final_bytes(model, args)
     present = sum(file.stat().st_size for file in folder.glob("checkpoint-*/**/*") if file.is_file())
     free = shutil.disk_usage(folder).free
     if needed <= free + present:
@@ -49,11 +51,17 @@ def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps
 
 def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimiser states."""
-    weights = _weight_bytes(model, adapters_only=hasattr(model, "peft_config"))
-    trainable = sum(_numel(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    trained = _trained(model)
+    weights = _held_bytes(trained if hasattr(model, "peft_config") else model.parameters())
     states = next((size for word, size in _ADAM_BYTES.items() if word in OptimizerNames(args.optim).value), 8)
     master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains
-    return weights + trainable * (states + master)
+    return _SLACK + weights + sum(map(_numel, trained)) * (states + master)
+
+
+def final_bytes(model: nn.Module, args: TrainingArguments) -> float:
+    """Upper estimate of the final model: whole, in the precision of training, and beside it what was merged into it."""
+    adapter = _held_bytes(_trained(model)) if hasattr(model, "peft_config") else 0
+    return _SLACK + training_dtype(args, model).itemsize * sum(map(_weights, model.parameters())) + adapter
 
 
 def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
@@ -66,18 +74,23 @@ def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
     return max(1, min(saves, args.save_total_limit + 1 if args.save_total_limit else saves))
 
 
-def _weight_bytes(model: nn.Module, *, adapters_only: bool) -> float:
-    """Bytes of the saved weights, or of the trained ones alone."""
-    return _SLACK + sum(
-        _numel(parameter) * parameter.element_size()
-        for parameter in model.parameters()
-        if parameter.requires_grad or not adapters_only
-    )
+def _trained(model: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _held_bytes(parameters: Iterable[Tensor]) -> int:
+    return sum(_numel(parameter) * parameter.element_size() for parameter in parameters)
 
 
 def _numel(parameter: Tensor) -> int:
     """Elements of the whole parameter; under ZeRO-3 the local tensor is empty."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def _weights(parameter: Tensor) -> int:
+    """Weights that a parameter stands for; bitsandbytes packs two of 4 bits into a byte and remembers their shape."""
+    packed = getattr(parameter, "quant_state", None)
+    return _numel(parameter) if packed is None else math.prod(packed.shape)
 
 
 def _gib(size: float) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
@@ -16,6 +15,7 @@ from alignment.data.balance import BalancedPlan, micro_steps_for
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.distribution import sharding_now
 from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
+from alignment.precision import training_dtype
 from alignment.throughput import Geometry, PairLengths, forward_flops
 from alignment.trainers.config import ReferenceFreeConfig
 
@@ -55,7 +55,7 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
     memory = activation_memory(model, geometry, args.device, shards=shards_of(args))
     budget = plan_memory(
         geometry,
-        compute_dtype(args, model).itemsize,
+        training_dtype(args, model).itemsize,
         # Ranks that planned differently would wait for each other for ever.
         None if memory is None else min(gather_object([memory])),
         checkpointing=args.gradient_checkpointing,
@@ -123,13 +123,6 @@ def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
 def global_batch_size(args: TrainingArguments) -> int:
     """Pairs of an optimiser step, as the arguments state them."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-
-
-def compute_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
-    """What the forward computes in: mixed precision, where it is on, else the weights' dtype."""
-    if args.bf16:
-        return torch.bfloat16
-    return torch.float16 if args.fp16 else model.dtype
 
 
 def shards_of(args: TrainingArguments) -> int:
