@@ -55,21 +55,32 @@ def check_resumable(checkpoint: Path, args: TrainingArguments) -> None:
     depend on it. ZeRO's states are cut for one number of processes.
 
     Raises:
-        SetupError: naming both sides and the two ways out.
+        SetupError: naming both sides and the ways out.
     """
     then, now = sharding_of(checkpoint), sharding_now(args)
     if then.kind == now.kind and (then.kind != "ZeRO" or then.processes == now.processes):
         return
-    command = f"NPROC={then.processes}" if then.kind != "FSDP" else f"NPROC={then.processes} ACCELERATE=fsdp2"
     raise SetupError(
         Fault(
             key="checkpoint",
             value=str(checkpoint),
             rule=f"was written by {then}, and this run is {now}, which cannot read its optimiser states",
-            remedy=f"continue on {then.processes} process{'es' * (then.processes != 1)} ({command}), choose another "
-            "--output_dir, or train the saved weights anew with --model_name_or_path",
+            remedy=f"continue on {then} (NPROC={then.processes} ACCELERATE={_configuration(then.kind, args)}), "
+            "choose another --output_dir, or train the saved weights anew with --model_name_or_path",
         )
     )
+
+
+def _configuration(kind: Kind, args: TrainingArguments) -> str:
+    """The file of `configs/accelerate` that spreads a run like this on the machine at hand."""
+    if kind == "whole":
+        return "ddp"
+    if kind == "FSDP":
+        return "fsdp2"
+    if args.device.type == "cpu":
+        return "zero3_cpu"
+    plugin = args.deepspeed_plugin
+    return "zero3_offload" if plugin is not None and plugin.offload_optimizer_device == "cpu" else "zero3"
 
 
 def check_sharded(accelerator: Accelerator) -> None:
