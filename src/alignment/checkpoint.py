@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from alignment.modeling.load import load_policy
 from alignment.modeling.peft import merge_adapter
 from alignment.modeling.stopping import stop_token_ids
-from alignment.precision import training_dtype
+from alignment.precision import compute_dtype
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments
@@ -31,7 +31,7 @@ def save_final(
     Every rank must call it: sharded weights are gathered. Weights are saved in the precision of training
     (bf16 for `bf16: true`), which is what the model will be used in.
     """
-    dtype = training_dtype(trainer.args, trainer.model)
+    dtype = compute_dtype(trainer.args, trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)

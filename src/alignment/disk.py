@@ -13,7 +13,7 @@ from transformers.trainer_utils import SaveStrategy
 from transformers.training_args import OptimizerNames
 
 from alignment.errors import Fault, SetupError
-from alignment.precision import training_dtype
+from alignment.precision import compute_dtype
 
 _GIB = 2**30
 _ADAM_BYTES = {"8bit": 2, "4bit": 1}
@@ -61,7 +61,7 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
 def final_bytes(model: nn.Module, args: TrainingArguments) -> float:
     """Upper estimate of the final model: whole, in the precision of training, and beside it what was merged into it."""
     adapter = _held_bytes(_trained(model)) if hasattr(model, "peft_config") else 0
-    return _SLACK + training_dtype(args, model).itemsize * sum(map(_weights, model.parameters())) + adapter
+    return _SLACK + compute_dtype(args, model).itemsize * sum(map(_weights, model.parameters())) + adapter
 
 
 def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:

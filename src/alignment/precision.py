@@ -1,4 +1,4 @@
-"""The precision of a run."""
+"""The precision that a run computes in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from transformers import TrainingArguments
 
 
-def training_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
-    """What the forward computes in and the final weights are saved in: mixed precision where on, else the weights'."""
+def compute_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
+    """What the forward computes in, and the final weights are saved in: mixed precision, where on, else the weights'."""
     if args.bf16:
         return torch.bfloat16
     return torch.float16 if args.fp16 else model.dtype

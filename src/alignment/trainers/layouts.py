@@ -14,7 +14,7 @@ from alignment.data.packing import PackedPreferenceCollator
 from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.logps import CompletionLogps, padded_logps
 from alignment.modeling.packed import packed_logps, prepare_for_packing
-from alignment.precision import training_dtype
+from alignment.precision import compute_dtype
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.packing import Packing, plan_packing
 
@@ -47,7 +47,7 @@ def layout_for(
         model,
         requested=model.config._attn_implementation,
         longest=args.max_length,
-        dtype=training_dtype(args, model),
+        dtype=compute_dtype(args, model),
         device=args.device,
     )
     fused = not args.use_liger_kernel and fuse_elementwise(model, args.device)

@@ -15,7 +15,7 @@ from alignment.data.balance import BalancedPlan, micro_steps_for
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.distribution import sharding_now
 from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
-from alignment.precision import training_dtype
+from alignment.precision import compute_dtype
 from alignment.throughput import Geometry, PairLengths, forward_flops
 from alignment.trainers.config import ReferenceFreeConfig
 
@@ -55,7 +55,7 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
     memory = activation_memory(model, geometry, args.device, shards=shards_of(args))
     budget = plan_memory(
         geometry,
-        training_dtype(args, model).itemsize,
+        compute_dtype(args, model).itemsize,
         # Ranks that planned differently would wait for each other for ever.
         None if memory is None else min(gather_object([memory])),
         checkpointing=args.gradient_checkpointing,
