@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from alignment.errors import EXIT_USER, Preempted, UserError
 from alignment.launch import end_with_launcher
+from alignment.terminal import tidy_output
 
 PATIENCE = 10.0
 """Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that
@@ -59,6 +60,7 @@ def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
     """Entry point of `scripts/<method>.py`: check the recipe, run it, exit."""
 
     def main() -> None:
+        tidy_output()
         # PyTorch deprecates names that DeepSpeed still calls, at every collective operation.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
         end_with_launcher()

@@ -20,6 +20,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from alignment.terminal import tidy_output
+
 GRACE_SECONDS = 5
 """How long the other processes may take to end after one has failed."""
 
@@ -29,6 +31,7 @@ ASK_TO_STOP = signal.SIGUSR1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Launch; returns the exit code: 0, that of the process that failed first, or 128 + signal."""
+    tidy_output()
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, se
 
 from alignment.callbacks.finite import StopOnNonFinite
 from alignment.callbacks.preemption import StopOnSignal
+from alignment.callbacks.progress import show_progress
 from alignment.callbacks.tracking import RecipeTracking
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, resolve_chat_template
@@ -79,6 +80,7 @@ def run(recipe: Recipe) -> Path:
             processing_class=tokenizer,
             peft_config=lora_config(recipe.model),
         )
+        show_progress(trainer)
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
         check_sharded(trainer.accelerator)
@@ -86,6 +88,7 @@ def run(recipe: Recipe) -> Path:
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         timing = train(trainer, resume_from=folder.resume_from)
+        state.print(f"Saving the model to {folder.path} ...")
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
         after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:

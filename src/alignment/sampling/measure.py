@@ -15,6 +15,7 @@ from alignment.sampling.config import SampleEvaluation
 from alignment.sampling.generate import Answer, draw_answers
 from alignment.sampling.interval import Interval, rate_interval
 from alignment.sampling.rules import RULES, words
+from alignment.terminal import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,13 +80,13 @@ def measure(
     base: Path,
     label: str = "Sampling",
 ) -> Measurement:
-    """Draws the answers, with a progress bar, and judges them.
+    """Draws the answers, showing progress, and judges them.
 
     For one whole model in one process: under ZeRO-3 or FSDP the parameters must be gathered first.
 
     Args:
         base: Folder that the prompt files are relative to: the recipe's own.
-        label: What the progress bar says.
+        label: What the progress is called.
 
     Raises:
         DataError: a prompt file is missing or a row of it is malformed.
@@ -93,8 +94,7 @@ def measure(
     prompts = [row["prompt"] for row in _rows(base / evaluation.prompts, ("prompt",))]
     control = _control_rows(evaluation, base)
     asked = [*prompts, *(row["prompt"] for row in control)]
-    with _progress() as bar:
-        task = bar.add_task(label, total=len(asked) * evaluation.samples_per_prompt)
+    with counted(label, len(asked) * evaluation.samples_per_prompt, "answers") as advance:
         drawn = draw_answers(
             model,
             tokenizer,
@@ -104,7 +104,7 @@ def measure(
             temperature=evaluation.temperature,
             seed=evaluation.seed,
             batch_size=evaluation.batch_size,
-            advance=lambda count: bar.advance(task, count),
+            advance=advance,
         )
     return judge_answers(prompts, drawn[: len(prompts)], control, drawn[len(prompts) :], rule=evaluation.rule)
 
@@ -184,17 +184,3 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     if faults:
         raise DataError(faults)
     return rows
-
-
-def _progress() -> Any:
-    from rich import progress
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("answers, elapsed"),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-    )
