@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from numpy.typing import NDArray
 
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
@@ -67,12 +68,16 @@ def token_statistics(dataset: Dataset) -> TokenStatistics:
                 ("rejected_cut", "cut_rejected"),
             )
         },
-        lengths={
-            name: {
-                "mean": float(np.mean(values)),
-                **{f"p{round(100 * q)}": float(np.quantile(values, q)) for q in QUANTILES},
-                "max": float(np.max(values)),
-            }
-            for name, values in lengths.items()
-        },
+        lengths={name: quantiles(values) for name, values in lengths.items()},
     )
+
+
+def quantiles(lengths: Sequence[int] | NDArray[Any]) -> dict[str, float]:
+    """Mean, quantiles and maximum of lengths in tokens."""
+    import numpy as np
+
+    return {
+        "mean": float(np.mean(lengths)),
+        **{f"p{round(100 * q)}": float(np.quantile(lengths, q)) for q in QUANTILES},
+        "max": float(np.max(lengths)),
+    }

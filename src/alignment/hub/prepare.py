@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.cache_root import cache_root
 from alignment.data import TokenRules, load_dataset_splits, prepare_pairs, resolve_chat_template
 from alignment.data.files import find_local
-from alignment.data.statistics import QUANTILES
+from alignment.data.statistics import QUANTILES, quantiles
 from alignment.hub.download import Fetched, dataset_commit, fetch_model
 from alignment.methods import METHODS
 from alignment.modeling.load import load_tokenizer
@@ -113,17 +113,6 @@ def _conversation_tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, reci
     longest = recipe.training.get("max_length")
     cut = 0 if longest is None else sum(length > longest for length in lengths)
     return {"rows": len(lengths), "conversations_cut": cut, "lengths": {"conversation": quantiles(lengths)}}
-
-
-def quantiles(lengths: Sequence[int]) -> dict[str, float]:
-    """Mean, quantiles and maximum of lengths in tokens."""
-    import numpy as np
-
-    return {
-        "mean": float(np.mean(lengths)),
-        **{f"p{round(100 * q)}": float(np.quantile(lengths, q)) for q in QUANTILES},
-        "max": float(np.max(lengths)),
-    }
 
 
 def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
