@@ -11,6 +11,8 @@ from tiny import gemma2, gemma_tokenizer, preference_rows
 from alignment import ORPOConfig, ORPOTrainer, SimPOConfig, SimPOTrainer
 from alignment.data import tokenize_preference
 from alignment.errors import SetupError
+from alignment.modeling.logps import padded_logps
+from alignment.modeling.packed import packed_logps
 from alignment.throughput import peak_flops
 
 LENGTHS = {"max_length": 96, "max_prompt_length": 64}
@@ -87,7 +89,7 @@ def test_every_step_equals_the_padded_one(tmp_path, tokens, tokenizer, changes):
     padded_changes = {key: value for key, value in changes.items() if key != "tokens_per_device"}
     expected = train(tmp_path, tokens, tokenizer, packing=False, **padded_changes)
     found = train(tmp_path, tokens, tokenizer, packing=True, **changes)
-    assert (expected.layout.name, found.layout.name) == ("padded", "packed")
+    assert (expected.layout.logps, found.layout.logps) == (padded_logps, packed_logps)
     for mine, theirs in zip(comparable(found), comparable(expected), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
     weights = dict(expected.model.named_parameters())
@@ -104,8 +106,8 @@ def test_attention_dropout_is_refused_before_training(tmp_path, tokens, tokenize
     told = "disable_dropout False leaves an attention dropout of 0.1.*set disable_dropout: true, or packing: false"
     with pytest.raises(SetupError, match=told):
         trainer(disable_dropout=False)
-    assert trainer(disable_dropout=True).layout.name == "packed"
-    assert trainer(disable_dropout=False, packing=False).layout.name == "padded"
+    assert trainer(disable_dropout=True).layout.logps == packed_logps
+    assert trainer(disable_dropout=False, packing=False).layout.logps == padded_logps
 
 
 def test_a_step_accumulates_what_the_budget_demands(tmp_path, tokens, tokenizer):

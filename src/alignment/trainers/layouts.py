@@ -23,7 +23,6 @@ from alignment.trainers.packing import Packing, plan_packing
 class Layout:
     """A collator, the function that reads its batches, and the plan that fills them."""
 
-    name: str
     collator: Callable[[Any], dict[str, Tensor]]
     logps: Callable[[nn.Module, Mapping[str, Tensor]], CompletionLogps]
     attention_backend: str
@@ -38,7 +37,6 @@ def layout_for(
     """The layout that `args.packing` asks for."""
     if not args.packing:
         return Layout(
-            name="padded",
             collator=PaddedPreferenceCollator(tokenizer.pad_token_id or 0),
             logps=padded_logps,
             attention_backend=model.config._attn_implementation,
@@ -52,7 +50,6 @@ def layout_for(
     )
     fused = not args.use_liger_kernel and fuse_elementwise(model, args.device)
     return Layout(
-        name="packed",
         collator=PackedPreferenceCollator(),
         logps=packed_logps,
         attention_backend=backend,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -28,8 +28,6 @@ class Packing:
     plan: BalancedPlan
     micro_steps: int
     """Micro-steps of every optimiser step: the run's `gradient_accumulation_steps`."""
-    costs: Sequence[float] = field(repr=False)
-    """Forward FLOPs of every row."""
 
     def facts(self) -> dict[str, int]:
         """For the log and the manifest."""
@@ -70,8 +68,7 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
         world_size=args.world_size,
         tokens_per_device=budget.tokens,
     )
-    plan = BalancedPlan(costs, micro_steps=micro_steps)
-    return Packing(budget=budget, plan=plan, micro_steps=micro_steps, costs=costs)
+    return Packing(budget=budget, plan=BalancedPlan(costs, micro_steps=micro_steps), micro_steps=micro_steps)
 
 
 def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any) -> None:
