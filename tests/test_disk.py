@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 from alignment.disk import check_room, checkpoint_bytes, checkpoints_kept, final_bytes
 from alignment.errors import SetupError
 
-SLACK = 1.02 * 2**20
+SLACK = 40 * 2**20
 
 
 def args(tmp_path, **changes) -> TrainingArguments:
