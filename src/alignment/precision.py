@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 
 def compute_dtype(args: TrainingArguments, model: Any) -> torch.dtype:
-    """What the forward computes in, and the final weights are saved in: mixed precision, where on, else the weights'."""
+    """Of the forward and of the final weights: mixed precision, where it is on, else what the weights are held in."""
     if args.bf16:
         return torch.bfloat16
     return torch.float16 if args.fp16 else model.dtype

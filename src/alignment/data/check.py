@@ -173,7 +173,7 @@ def _check_batch(batch: Mapping[str, list[Any]], *, kind: Kind) -> dict[str, lis
 
 
 def _preference(row: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(check_pair(row)._asdict())
+    return check_pair(row)._asdict()
 
 
 def _conversation(row: Mapping[str, Any]) -> dict[str, Any]:

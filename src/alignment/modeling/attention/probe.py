@@ -29,8 +29,9 @@ def choose_proven_backend(needs: Needs, machine: Machine, device: torch.device, 
     chosen = choose_backend(needs, machine, requested)
     if device.type != "cuda":
         return chosen
-    for name in [name for name in BACKENDS if BACKENDS[name](needs, machine) is None]:
-        if list(BACKENDS).index(name) < list(BACKENDS).index(chosen):
+    names = list(BACKENDS)
+    for name in names[names.index(chosen) :]:
+        if BACKENDS[name](needs, machine) is not None:
             continue
         reason = None if name == "segments" else fault_of(attention_of(name), needs, device)
         if reason is None:
