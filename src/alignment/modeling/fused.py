@@ -14,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from .mixin import mix_in
+
 OFFSET_NORMS = ("gemma2", "gemma3_text")
 """Models whose RMS norm multiplies by `1 + weight`, in fp32; the others multiply by `weight`, in the input's dtype."""
 
@@ -35,10 +37,10 @@ def fuse_elementwise(model: nn.Module, device: torch.device, *, compiled: bool =
     gate = compile_with(gated(inner.base_model.layers[0].mlp.act_fn))
     for module in inner.modules():
         if type(module).__name__.endswith("RMSNorm"):
-            _swap(module, _FusedNorm)
+            mix_in(_FusedNorm, module)
             module.fused_norm = norm
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
-            _swap(module, _FusedMLP)
+            mix_in(_FusedMLP, module)
             module.fused_gate = gate
     return True
 
@@ -84,9 +86,3 @@ def _compile(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _as_it_is(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return function
-
-
-def _swap(module: nn.Module, mixin: type) -> None:
-    if not isinstance(module, mixin):
-        own = type(module)
-        module.__class__ = type(own.__name__, (mixin, own), {"__module__": own.__module__})

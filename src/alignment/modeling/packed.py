@@ -7,11 +7,11 @@ wrapper (DDP, ZeRO-3, FSDP, autocast, peft) sees an ordinary forward. Without a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import Fault, SetupError
@@ -25,6 +25,7 @@ from .attention import (
     this_machine,
 )
 from .logps import CompletionLogps, sum_by_completion
+from .mixin import mix_in
 from .target_head import accept_targets, head_softcap
 
 logger = logging.getLogger(__name__)
@@ -41,17 +42,9 @@ class _PackedForward:
         if packed is None:
             return super().forward(*args, **kwargs)
         layout = SharedPrompts(packed["pair_lengths"], packed["input_ids"].device)
-        hidden = self.base_model(
-            input_ids=packed["input_ids"],
-            position_ids=packed["position_ids"],
-            # Four dimensions: a finished mask, which models hand on as it is. The attention does not look at it.
-            attention_mask=packed["position_ids"].new_zeros(1, 1, 1, 1),
-            use_cache=False,
-            shared_prompts=PackedCall(layout, self._packed_attention),
-        ).last_hidden_state[0]
-        if layout.calls < self.config.num_hidden_layers:
-            raise RuntimeError(f"{layout.calls} of {self.config.num_hidden_layers} layers attended to the packed row")
-        completion_hidden = hidden.index_select(0, packed["predictor_index"])
+        call = PackedCall(layout, self._packed_attention)
+        output = run_packed(self.base_model, packed["input_ids"], packed["position_ids"], call, self.config)
+        completion_hidden = output.last_hidden_state[0].index_select(0, packed["predictor_index"])
         return self.lm_head(completion_hidden, targets=packed["targets"], softcap=head_softcap(self.config))
 
 
@@ -77,22 +70,53 @@ def prepare_for_packing(
     Raises:
         SetupError: the model or the backend cannot give the same numbers as the padded computation.
     """
+    language_model, backend = serve_packed_rows(model, requested=requested, longest=longest, dtype=dtype, device=device)
+    accept_targets(language_model.get_output_embeddings())
+    mix_in(_PackedForward, language_model)
+    return backend
+
+
+def serve_packed_rows(
+    model: nn.Module,
+    *,
+    requested: str | None,
+    longest: int | None,
+    dtype: torch.dtype | None,
+    device: torch.device | None,
+) -> tuple[PreTrainedModel, str]:
+    """Let a model's attention layers take packed rows; arguments and errors as for `prepare_for_packing`.
+
+    Returns:
+        The language model inside a wrapper, and the name of the attention backend that was chosen.
+    """
     language_model = _language_model(model)
-    config = language_model.config
     attention = [layer.self_attn for layer in language_model.base_model.layers]
     _check_dropout(attention)
-    needs = needs_of(config, dtype or language_model.dtype, longest)
+    needs = needs_of(language_model.config, dtype or language_model.dtype, longest)
     device = device or language_model.device
     backend = choose_proven_backend(needs, this_machine(device), device, requested)
-    if not isinstance(language_model, _PackedForward):
-        accept_targets(language_model.get_output_embeddings())
+    if not hasattr(language_model, "_packed_attention"):
         serve_shared_prompts(attention)
-        own = type(language_model)
-        # Same name and module: the class's name is what save_pretrained writes as the architecture.
-        language_model.__class__ = type(own.__name__, (_PackedForward, own), {"__module__": own.__module__})
     language_model._packed_attention = attention_of(backend)
-    logger.info("Packed rows: attention by %s, log-probabilities of completion tokens only.", backend)
-    return backend
+    logger.info("Packed rows: attention by %s.", backend)
+    return language_model, backend
+
+
+def run_packed(
+    backbone: Callable[..., Any], input_ids: Tensor, position_ids: Tensor, call: PackedCall, config: Any
+) -> Any:
+    """What the backbone of a model of `config` makes of a packed row: token ids and positions `[1, T]`."""
+    output = backbone(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        # Four dimensions: a finished mask, which models hand on as it is. The attention does not look at it.
+        attention_mask=position_ids.new_zeros(1, 1, 1, 1),
+        use_cache=False,
+        shared_prompts=call,
+    )
+    if call.layout.calls < config.num_hidden_layers:
+        raise RuntimeError(f"{call.layout.calls} of {config.num_hidden_layers} layers attended to the packed row")
+    return output
 
 
 def packed_logps(model: nn.Module, batch: Mapping[str, Any]) -> CompletionLogps:

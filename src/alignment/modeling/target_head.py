@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import Fault, SetupError
 from .head import Term, chunked_logps
+from .mixin import mix_in
 
 
 class TargetLinear(nn.Linear):
@@ -93,7 +94,7 @@ def _accept_targets_lora(head: nn.Module) -> None:
     accept_targets(head.base_layer)
     for layer in head.lora_B.values():
         layer.__class__ = _AdapterOut
-    head.__class__ = type(type(head).__name__, (_LoraTargetHead, type(head)), {"__module__": type(head).__module__})
+    mix_in(_LoraTargetHead, head)
 
 
 def _unsupported(what: str) -> Fault:

@@ -1,0 +1,70 @@
+"""TRL's DPO, whose policy and reference model compute a micro-batch as one packed row with shared prompts.
+
+Batches, losses, reference log-probabilities, output head and metrics are TRL's; only the transformer between the
+embeddings and the last hidden states is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trl
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from alignment.modeling.fused import fuse_elementwise
+from alignment.modeling.paired import PairLengths, share_prompts
+from alignment.precision import compute_dtype
+from alignment.trainers.dpo_config import DPOConfig
+from alignment.trainers.reference_free import disable_dropout
+
+
+class DPOTrainer(trl.DPOTrainer):
+    """`trl.DPOTrainer` with `packing`.
+
+    Args:
+        model: loaded; TRL loads the reference model itself, where one is needed.
+        **others: as for `trl.DPOTrainer`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: DPOConfig,
+        *,
+        processing_class: PreTrainedTokenizerBase,
+        **others: Any,
+    ) -> None:
+        self.attention_backend = model.config._attn_implementation
+        if args.packing:
+            if args.disable_dropout:
+                disable_dropout(model)
+            self.attention_backend = self._share_prompts(model, args)
+            others["data_collator"] = PairLengths(preference_collator(args, processing_class))
+        super().__init__(model=model, args=args, processing_class=processing_class, **others)
+        if args.packing and self.ref_model is not None:
+            self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
+
+    @staticmethod
+    def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
+        backend = share_prompts(
+            model,
+            requested=model.config._attn_implementation,
+            longest=args.max_length,
+            dtype=compute_dtype(args, model),
+            device=args.device,
+        )
+        if not args.use_liger_kernel:
+            fuse_elementwise(model, args.device)
+        return backend
+
+
+def preference_collator(args: DPOConfig, tokenizer: PreTrainedTokenizerBase) -> DataCollatorForPreference:
+    """The collator that TRL's trainer would make for itself."""
+    pad_token = args.pad_token or tokenizer.pad_token or tokenizer.eos_token
+    return DataCollatorForPreference(
+        pad_token_id=tokenizer.convert_tokens_to_ids(pad_token),
+        max_length=args.max_length,
+        truncation_mode=args.truncation_mode,
+        pad_to_multiple_of=args.pad_to_multiple_of,
+    )

@@ -1,0 +1,17 @@
+"""Settings of DPO: TRL's, and whether prompts are shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trl
+
+
+@dataclass
+class DPOConfig(trl.DPOConfig):
+    """TRL's settings of DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+    packing: bool = field(
+        default=True,
+        metadata={"help": "Compute every micro-batch as one packed row with shared prompts; equal losses, faster."},
+    )
