@@ -30,6 +30,7 @@ from alignment.hub.commands import destination_of, publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import as_saved, load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
+from alignment.packages import check_packages
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
 from alignment.report.card import build_card
@@ -46,6 +47,7 @@ def run(recipe: Recipe) -> Path:
     Returns the output folder. Raises `UserError` for whatever the user can mend, before training starts.
     """
     started = time.time()
+    check_packages(recipe.resolved)
     config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
     state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
     config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
@@ -151,9 +153,17 @@ def train(trainer: Trainer, *, resume_from: Path | None) -> dict[str, Any]:
         raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
     trainer.save_metrics("train", metrics)
     if trainer.eval_dataset is not None:
-        trainer.save_metrics("eval", trainer.evaluate())
+        trainer.save_metrics("eval", evaluated_now(trainer) or trainer.evaluate())
     trainer.save_state()
     return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
+
+
+def evaluated_now(trainer: Trainer) -> dict[str, float]:
+    """The metrics of an evaluation that the last step of training has just made; empty when it made none."""
+    entries = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    if not entries or entries[-1]["step"] != trainer.state.global_step:
+        return {}
+    return {name: value for name, value in entries[-1].items() if name != "step"}
 
 
 def optimizer_steps(trainer: Trainer) -> int:

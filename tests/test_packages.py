@@ -1,0 +1,49 @@
+"""Settings whose packages are missing are named before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from alignment import packages
+from alignment.errors import SetupError
+from alignment.packages import check_packages
+
+
+def test_every_missing_package_is_named_with_its_remedy(monkeypatch):
+    monkeypatch.setattr(
+        packages, "NEEDED_BY", [(key, needs, "surely_absent", name) for key, needs, _, name in packages.NEEDED_BY]
+    )
+    with pytest.raises(SetupError) as caught:
+        check_packages({"use_liger_kernel": True, "load_in_4bit": False, "optim": "paged_adamw_8bit", "beta": 2.0})
+    first, second = caught.value.faults
+    assert (first.key, second.key) == ("use_liger_kernel", "optim")
+    assert str(second) == (
+        "optim paged_adamw_8bit needs the package surely_absent, which is not installed; "
+        '`.venv/bin/pip install "bitsandbytes>=0.46"`, or choose another value.'
+    )
+
+
+def test_what_is_installed_or_not_asked_for_is_no_fault(monkeypatch):
+    monkeypatch.setattr(
+        packages, "NEEDED_BY", [("use_liger_kernel", bool, "json", ""), ("optim", "x".__eq__, "no", "")]
+    )
+    check_packages({"use_liger_kernel": True, "optim": "adamw_torch"})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "modules"),
+    [
+        ("adamw_torch", set()),
+        ("adamw_torch_fused", set()),
+        ("adamw_torch_8bit", {"torchao"}),
+        ("adamw_8bit", {"bitsandbytes"}),
+        ("adamw_bnb_8bit", {"bitsandbytes"}),
+        ("lion_32bit", {"bitsandbytes"}),
+        ("rmsprop_bnb", {"bitsandbytes"}),
+        ("rmsprop", set()),
+        ("galore_adamw_8bit", {"galore_torch"}),
+        ("schedule_free_adamw", {"schedulefree"}),
+    ],
+)
+def test_which_package_an_optimizer_comes_from(optimizer, modules):
+    assert {module for key, needs, module, _ in packages.NEEDED_BY if key == "optim" and needs(optimizer)} == modules
