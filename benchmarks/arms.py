@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from workload import BETA, GAMMA_BETA_RATIO
 
 from alignment.data.batches import PaddedPreferenceCollator
@@ -26,6 +27,9 @@ from alignment.modeling.packed import packed_logps
 Pairs = Sequence[dict[str, Any]]
 Loss = Callable[[PreTrainedModel, Pairs], Tensor]
 """Sum of the losses of one micro-batch."""
+
+UNUSED_ROW = {"prompt": ["a"], "chosen": ["a a"], "rejected": ["a a a"]}
+"""TRL's trainers want data when they are made; the arms hand them token ids afterwards."""
 
 
 def reference_method(model: PreTrainedModel, pairs: Pairs) -> Tensor:
@@ -75,17 +79,8 @@ def trl_trainer(model: PreTrainedModel, *, micro_batch: int) -> Loss:
     """TRL's real `CPOTrainer` with SimPO's loss: its collator, its concatenated forward, its loss."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from datasets import Dataset
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<bos>": 2, "a": 3}, unk_token="a")),
-        pad_token="<pad>",
-        eos_token="<eos>",
-        bos_token="<bos>",
-        unk_token="a",
-    )
     config = CPOConfig(
         output_dir=mkdtemp(),
         loss_type="simpo",
@@ -97,8 +92,7 @@ def trl_trainer(model: PreTrainedModel, *, micro_batch: int) -> Loss:
         use_cpu=model.device.type == "cpu",
         bf16=False,
     )
-    row = {"prompt": ["a"], "chosen": ["a a"], "rejected": ["a a a"]}
-    trainer = CPOTrainer(model, config, train_dataset=Dataset.from_dict(row), processing_class=tokenizer)
+    trainer = CPOTrainer(model, config, train_dataset=Dataset.from_dict(UNUSED_ROW), processing_class=word_tokenizer())
     Path(config.output_dir).rmdir()
 
     def loss(model: PreTrainedModel, pairs: Pairs) -> Tensor:
@@ -106,6 +100,53 @@ def trl_trainer(model: PreTrainedModel, *, micro_batch: int) -> Loss:
         return trainer.compute_loss(model, batch) * len(pairs)
 
     return loss
+
+
+def dpo_trainer(model: PreTrainedModel, *, micro_batch: int, packing: bool) -> Loss:
+    """DPO by TRL's trainer, policy and reference: padded as TRL has it, or with shared prompts as ours."""
+    from datasets import Dataset
+
+    from alignment.trainers.dpo import DPOTrainer
+    from alignment.trainers.dpo_config import DPOConfig
+
+    folder = Path(mkdtemp())
+    model.save_pretrained(folder)  # TRL loads the reference model from where the policy came from
+    model.config._name_or_path = str(folder)
+    trainer = DPOTrainer(
+        model,
+        DPOConfig(
+            output_dir=str(folder / "out"),
+            packing=packing,
+            max_length=None,
+            gradient_checkpointing=False,
+            per_device_train_batch_size=micro_batch,
+            report_to="none",
+            use_cpu=model.device.type == "cpu",
+            bf16=False,
+        ),
+        processing_class=word_tokenizer(),
+        train_dataset=Dataset.from_dict(UNUSED_ROW),
+    )
+    rmtree(folder)
+
+    def loss(model: PreTrainedModel, pairs: Pairs) -> Tensor:
+        batch = to_device(trainer.data_collator(list(pairs)), model.device)
+        return trainer.compute_loss(model, batch) * len(pairs)
+
+    return loss
+
+
+def word_tokenizer() -> PreTrainedTokenizerBase:
+    """Enough for `UNUSED_ROW`."""
+    from tokenizers import Tokenizer, models
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<bos>": 2, "a": 3}, unk_token="a")),
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="a",
+    )
 
 
 def trl_method(model: PreTrainedModel, pairs: Pairs) -> Tensor:

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import measure
 import torch
-from arms import Loss, ours, padding_free, reference_method, run_step, trl_trainer
+from arms import Loss, dpo_trainer, ours, padding_free, reference_method, run_step, trl_trainer
 from workload import (
     SIZES,
     Size,
@@ -104,6 +105,26 @@ def timed(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]
 def clock() -> Callable[[], float]:
     """Processor time for one thread, so that neighbours on the machine don't count; wall time for several."""
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def dpo(size: Size, pairs: int, rounds: int) -> dict[str, Any]:
+    """DPO's step, reference model included: TRL's padded batches against the same ones with shared prompts."""
+    rows = make_pairs(sample_lengths(pairs, size), size)
+    arms = {}
+    for name, packing in (("TRL DPOTrainer", False), ("ours", True)):
+        model = build_model(size, dtype=torch.float32, device="cpu")
+        loss = dpo_trainer(model, micro_batch=MICRO_BATCH, packing=packing)
+        arms[name] = partial(run_step, model, loss, even_micro_batches(rows, MICRO_BATCH))
+    measured = measure.interleaved(arms, rounds, lambda _: None, clock=clock())
+    seconds = {name: round(measure.median(result["seconds"]), 4) for name, result in measured.items()}
+    losses = {name: result["loss"] for name, result in measured.items()}
+    return {
+        "pairs": pairs,
+        "micro_batch": MICRO_BATCH,
+        "seconds": seconds,
+        "loss": losses,
+        "ratio": round(seconds["TRL DPOTrainer"] / seconds["ours"], 3),
+    }
 
 
 def head(rounds: int, *, tokens: int = 1024, hidden: int = 256, vocabulary: int = 256_000) -> dict[str, Any]:
@@ -195,6 +216,8 @@ def main() -> None:
     say("cost against work")
     result["head"] = head(max(1, options.rounds // 2), **({} if size.name != "tiny" else {"vocabulary": 8000}))
     say(f"head: {result['head']['ratio']} x plain")
+    result["dpo"] = dpo(size, options.pairs // 2, max(1, options.rounds // 2))
+    say(f"DPO: {result['dpo']['ratio']} x TRL, losses {result['dpo']['loss']}")
     path = measure.write("cpu", result, options.folder)
     measure.plot(result, path.with_suffix(".png"))
     say(f"written to {path}")
