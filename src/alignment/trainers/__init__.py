@@ -1,1 +1,1 @@
-"""The trainers of this project; SFT and DPO are TRL's."""
+"""The trainers of this project; DPO is TRL's with shared prompts, SFT is TRL's."""
