@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers.training_args import OptimizerNames
 
 from alignment import packages
 from alignment.errors import SetupError
@@ -43,7 +44,17 @@ def test_what_is_installed_or_not_asked_for_is_no_fault(monkeypatch):
         ("rmsprop", set()),
         ("galore_adamw_8bit", {"galore_torch"}),
         ("schedule_free_adamw", {"schedulefree"}),
+        ("lomo", {"lomo_optim"}),
     ],
 )
 def test_which_package_an_optimizer_comes_from(optimizer, modules):
     assert {module for key, needs, module, _ in packages.NEEDED_BY if key == "optim" and needs(optimizer)} == modules
+
+
+def test_every_optimizer_of_transformers_is_built_in_or_has_its_package():
+    built_in = (
+        "adamw_torch adamw_torch_fused adamw_torch_npu_fused adamw_torch_xla adafactor sgd adagrad rmsprop".split()
+    )
+    for optimizer in OptimizerNames:
+        named = [module for key, needs, module, _ in packages.NEEDED_BY if key == "optim" and needs(optimizer.value)]
+        assert len(named) == (optimizer.value not in built_in), optimizer

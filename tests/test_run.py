@@ -93,12 +93,15 @@ def test_every_method_trains_to_a_folder_that_answers(tmp_path, parts, method):
         assert (out / name).stat().st_size > 0, name
     assert (out / "training_curves.png").read_bytes()[:4] == b"\x89PNG"
     assert len(losses(out)) == 6
-    assert any("eval_loss" in entry for entry in log(out))
+    evaluated = [entry["step"] for entry in log(out) if "eval_loss" in entry]
+    assert evaluated and len(evaluated) == len(set(evaluated)), "no step is evaluated twice"
     if method != "sft":
         assert all("rewards/accuracies" in entry for entry in log(out) if "loss" in entry)
     manifest = json.loads((out / "run_manifest.json").read_text())
     assert manifest["batch"]["global_batch_size"] == 4
     assert manifest["distributed"]["world_size"] == 1
+    assert manifest["attention_backend"] == ("eager" if method == "sft" else "segments")
+    assert ("packed rows)" in (out / "README.md").read_text()) == (method in ("simpo", "orpo"))
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     assert model.config.use_cache is True
@@ -110,6 +113,17 @@ def test_every_method_trains_to_a_folder_that_answers(tmp_path, parts, method):
     assert "lm_head.weight" not in tensors(out), "tied weights are saved once"
     before = AutoModelForCausalLM.from_pretrained(parts["model"])
     assert not torch.equal(before.model.embed_tokens.weight, model.model.embed_tokens.weight), "it has learnt"
+
+
+def test_the_evaluation_on_record_is_that_of_the_weights_on_disk(tmp_path, parts):
+    """The highest loss is declared the best, which is the first evaluation's."""
+    best = {"load_best_model_at_end": True, "save_strategy": "best", "metric_for_best_model": "loss"}
+    best["greater_is_better"] = True
+    path = recipe(tmp_path, parts, "simpo", **best, eval_steps=1, max_steps=3)
+    finish(start("simpo", path))
+    evaluated = [entry["eval_loss"] for entry in log(tmp_path / "out") if "eval_loss" in entry]
+    recorded = json.loads((tmp_path / "out/eval_results.json").read_text())["eval_loss"]
+    assert evaluated[0] > 1.01 * evaluated[2] and recorded == pytest.approx(evaluated[0])
 
 
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, parts):

@@ -44,6 +44,8 @@ class Method:
     paper: Paper
     formula: str
     """The objective as LaTeX, for the model card."""
+    built_on_trl: bool = False
+    """The trainer is TRL's, or derives from it; the model card gives credit."""
 
     def config_class(self) -> type[TrainingArguments]:
         return _load(self.config)
@@ -68,6 +70,7 @@ METHODS: dict[str, Method] = {
         data="conversation",
         config="trl:SFTConfig",
         trainer="trl:SFTTrainer",
+        built_on_trl=True,
         rows="alignment.data:to_trl_conversation",
         paper=Paper(
             title="Training language models to follow instructions with human feedback",
@@ -83,6 +86,7 @@ METHODS: dict[str, Method] = {
         data="preference",
         config="alignment.trainers.dpo_config:DPOConfig",
         trainer="alignment.trainers.dpo:DPOTrainer",
+        built_on_trl=True,
         rows="alignment.data:to_trl_preference",
         paper=Paper(
             title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model",

@@ -18,6 +18,10 @@ NEEDED_BY: tuple[tuple[str, Callable[[Any], Any], str, str], ...] = (
     ("optim", re.compile("galore").search, "galore_torch", "galore-torch"),
     ("optim", re.compile("apollo").search, "apollo_torch", "apollo-torch"),
     ("optim", re.compile("schedule_free").search, "schedulefree", "schedulefree"),
+    ("optim", re.compile("^(ada)?lomo").search, "lomo_optim", "lomo-optim"),
+    ("optim", re.compile("grokadamw").search, "grokadamw", "grokadamw"),
+    ("optim", re.compile("stable_adamw").search, "optimi", "torch-optimi"),
+    ("optim", re.compile("anyprecision").search, "torchdistx", "torchdistx"),
 )
 """Recipe key, whether a value of it needs the package, its module, and what to give to `pip install`."""
 

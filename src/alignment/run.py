@@ -159,9 +159,9 @@ def train(trainer: Trainer, *, resume_from: Path | None) -> dict[str, Any]:
 
 
 def evaluated_now(trainer: Trainer) -> dict[str, float]:
-    """The metrics of an evaluation that the last step of training has just made; empty when it made none."""
+    """The metrics of an evaluation that the last step has just made of the final weights; empty when there is none."""
     entries = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    if not entries or entries[-1]["step"] != trainer.state.global_step:
+    if trainer.args.load_best_model_at_end or not entries or entries[-1]["step"] != trainer.state.global_step:
         return {}
     return {name: value for name, value in entries[-1].items() if name != "step"}
 

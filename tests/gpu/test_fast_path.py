@@ -14,6 +14,7 @@ from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.head import chunked_logps
 from alignment.modeling.logps import padded_logps
 from alignment.modeling.packed import packed_logps, prepare_for_packing
+from alignment.modeling.paired import share_prompts
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -86,6 +87,27 @@ def test_a_packed_row_gives_the_padded_losses(dtype):
         assert torch.allclose(found, exact, rtol=1e-4, atol=1e-4)
     else:
         assert (found - exact).norm() <= 1.5 * (plain - exact).norm()
+
+
+def test_padded_pairs_give_the_padded_hidden_states():
+    """DPO's path, as TRL calls it: a policy with gradients, and a reference without."""
+    pairs = pairs_of(LENGTHS)
+    batch = on_gpu(PaddedPreferenceCollator(0)(pairs))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    lengths = [tuple(len(pair[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected")) for pair in pairs]
+    exact, plain, found = small_gemma2(torch.float32), small_gemma2(torch.bfloat16), small_gemma2(torch.bfloat16)
+    share_prompts(found)
+    fuse_elementwise(found, CUDA)
+
+    def hidden(model, **pairs):
+        return model.base_model(input_ids=ids, attention_mask=mask, **pairs).last_hidden_state[mask.bool()]
+
+    truth, theirs, mine = hidden(exact), hidden(plain), hidden(found, pair_lengths=lengths)
+    assert (mine - truth).norm() <= 1.5 * (theirs - truth).norm()
+    mine.sum().backward()
+    assert found.base_model.embed_tokens.weight.grad.isfinite().all()
+    with torch.no_grad():
+        assert torch.allclose(hidden(found, pair_lengths=lengths), mine)
 
 
 def test_many_shapes_do_not_recompile_without_end():

@@ -143,6 +143,11 @@ ONE_FAULT = [
         "load_best_model_at_end True needs save_strategy steps to be eval_strategy epoch",
     ),
     ({"dataset_mixture": {"datasets": [{"id": "a/b"}]}}, "contradicts dataset_mixture; keep one of the two"),
+    (
+        {"neftune_noise_alpha": 5},
+        "neftune_noise_alpha 5 scales its noise by the length of a row, which packing changes",
+    ),
+    ({"torch_compile": True}, "torch_compile True would compile for every new length of a packed row"),
     ({"gradient_checkpointing": "auto", "method": "dpo"}, "gradient_checkpointing auto must be true or false for dpo"),
     # places
     ({"dataset_name": "data/nowhere.jsonl"}, "dataset_name data/nowhere.jsonl does not exist in"),

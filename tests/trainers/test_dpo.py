@@ -9,7 +9,7 @@ from peft import LoraConfig
 from tiny import gemma2, gemma_tokenizer, preference_rows
 from transformers import AutoModelForCausalLM
 
-from alignment.modeling.paired import pair_lengths_of, row_indices
+from alignment.modeling.paired import lengths_in, row_indices
 from alignment.trainers.dpo import DPOTrainer, preference_collator
 from alignment.trainers.dpo_config import DPOConfig
 
@@ -69,12 +69,24 @@ def trained(folder, lora: bool, **changes) -> DPOTrainer:
         (True, {"loss_type": ["ipo"]}),
         (False, {"precompute_ref_log_probs": True}),
         (False, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]}),
-        (False, {"use_weighting": True}),
+        (
+            False,
+            {"use_weighting": True, "sync_ref_model": True, "ref_model_sync_steps": 1, "dataloader_num_workers": 2},
+        ),
         (False, {"loss_type": ["robust"], "label_smoothing": 0.1, "ld_alpha": 0.5}),
         (True, {"gradient_checkpointing": True, "max_length": 40}),
         (False, {"max_length": 40, "truncation_mode": "keep_end", "pad_to_multiple_of": 16}),
     ],
-    ids=["sigmoid", "lora, ipo", "reference in advance", "mixed", "weighted", "robust", "cut", "cut at the front"],
+    ids=[
+        "sigmoid",
+        "lora, ipo",
+        "reference in advance",
+        "mixed",
+        "weighted, moving reference",
+        "robust",
+        "cut",
+        "cut at the front",
+    ],
 )
 def test_every_logged_number_and_the_weights_equal_trls(tmp_path, lora, changes):
     gemma2(len(gemma_tokenizer()), sliding_window=20).save_pretrained(tmp_path / "model")
@@ -123,6 +135,27 @@ def test_reference_log_probabilities_come_from_the_same_rows(tmp_path):
         assert torch.equal(mine, batch[f"ref_{side}_logps"])
 
 
+def test_attention_dropout_is_disabled_in_both_models(tmp_path):
+    gemma2(len(gemma_tokenizer()), attention_dropout=0.1).save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    arguments = config(tmp_path, eval_strategy="no")
+    trainer = DPOTrainer(model, arguments, processing_class=gemma_tokenizer(), train_dataset=preferences(4))
+    for policy in (trainer.model, trainer.ref_model):
+        assert [layer.self_attn.attention_dropout for layer in policy.base_model.layers] == [0.0, 0.0]
+
+
+def test_a_collator_of_ones_own_is_used(tmp_path):
+    gemma2(len(gemma_tokenizer())).save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    arguments = config(tmp_path, eval_strategy="no")
+    own = preference_collator(arguments, gemma_tokenizer())
+    own.pad_to_multiple_of = 64
+    rows = preferences(4)
+    trainer = DPOTrainer(model, arguments, processing_class=gemma_tokenizer(), train_dataset=rows, data_collator=own)
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    assert batch["input_ids"].shape[1] % 64 == 0 and len(batch["pair_lengths"]) == 4
+
+
 def test_indices_worked_by_hand():
     """Pairs `ab|c|de` and `f|g|h`, padded to four columns: the row is `abcde fgh`."""
     gather, spread = row_indices([(2, 1, 2), (1, 1, 1)], 4)
@@ -134,4 +167,4 @@ def test_prompts_that_were_cut_differently_are_not_shared():
     examples = [{"prompt_ids": [1, 2, 3], "chosen_ids": [4], "rejected_ids": [5, 6, 7]}]
     for mode, expected in (("keep_start", (3, 1, 1)), ("keep_end", (0, 4, 4))):
         arguments = DPOConfig(output_dir="unused", max_length=4, truncation_mode=mode, use_cpu=True, bf16=False)
-        assert pair_lengths_of(preference_collator(arguments, gemma_tokenizer())(examples)) == [expected]
+        assert lengths_in(preference_collator(arguments, gemma_tokenizer())(examples)) == [expected]

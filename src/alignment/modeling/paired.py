@@ -81,7 +81,7 @@ def row_indices(pair_lengths: Sequence[tuple[int, int, int]], width: int) -> tup
     return torch.cat(gather), spread
 
 
-class PairLengths:
+class WithPairLengths:
     """A collator of padded pairs, whose batches also say how long their parts are.
 
     Args:
@@ -93,10 +93,10 @@ class PairLengths:
 
     def __call__(self, examples: list[Any]) -> Batch:
         batch = self.collator(examples)
-        return {**batch, "pair_lengths": pair_lengths_of(batch)}
+        return {**batch, "pair_lengths": lengths_in(batch)}
 
 
-def pair_lengths_of(batch: Batch) -> list[tuple[int, int, int]]:
+def lengths_in(batch: Batch) -> list[tuple[int, int, int]]:
     """Tokens of prompt, chosen and rejected of every pair; a pair whose prompts were cut differently shares none."""
     ids, mask = batch["input_ids"], batch["attention_mask"]
     totals, prompts = mask.sum(1).tolist(), (mask.sum(1) - batch["completion_mask"].sum(1)).tolist()

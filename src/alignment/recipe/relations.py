@@ -196,6 +196,18 @@ def _reference_free(s: Settings) -> Iterator[Fault]:
         )
 
 
+def _packing(s: Settings) -> Iterator[Fault]:
+    """What would not do in a packed row what it does in a padded one."""
+    if s.method not in ("simpo", "orpo", "dpo") or not (s.sound("packing") and s["packing"]):
+        return
+    for key, rule in (
+        ("neftune_noise_alpha", "scales its noise by the length of a row, which packing changes"),
+        ("torch_compile", "would compile for every new length of a packed row; what gains by it is compiled anyway"),
+    ):
+        if s.sound(key) and s[key]:
+            yield Fault(key=key, value=s[key], rule=rule, remedy="remove it, or set packing: false")
+
+
 RULES: tuple[Rule, ...] = (
     _lengths,
     _smoothing,
@@ -209,4 +221,5 @@ RULES: tuple[Rule, ...] = (
     _batch,
     _loss_weights,
     _reference_free,
+    _packing,
 )

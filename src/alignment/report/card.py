@@ -168,7 +168,7 @@ def _citations(run: FinishedRun, method: Method) -> list[str]:
     ]
     for source in run.manifest["data"]["sources"]:
         entries += credit(source["id"], DATASETS).citations
-    if method.trainer.startswith("trl:"):
+    if method.built_on_trl:
         entries.append(TRL)
     return list(dict.fromkeys(entries))
 

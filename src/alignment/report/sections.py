@@ -208,6 +208,6 @@ def tracking_rows(run: FinishedRun) -> Iterator[tuple[str, str]]:
 
 def _micro_batches(run: FinishedRun) -> str:
     batch = run.manifest["batch"]
-    packed = run.manifest["recipe"].get("packing")
+    packed = "tokens_per_device" in batch
     processes, micro = plural(batch["world_size"], "process"), plural(batch["micro_batches"], "micro-batch")
     return f"{processes}, {micro}, {'packed' if packed else count(batch['per_device_train_batch_size'])} rows"

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignment.modeling.fused import fuse_elementwise
-from alignment.modeling.paired import PairLengths, share_prompts
+from alignment.modeling.paired import WithPairLengths, share_prompts
 from alignment.precision import compute_dtype
 from alignment.trainers.dpo_config import DPOConfig
 from alignment.trainers.reference_free import disable_dropout
@@ -21,6 +21,9 @@ from alignment.trainers.reference_free import disable_dropout
 
 class DPOTrainer(trl.DPOTrainer):
     """`trl.DPOTrainer` with `packing`.
+
+    A reference model that TRL loads and drops within `__init__` (FSDP with `precompute_ref_log_probs`) computes padded
+    rows, with the same result.
 
     Args:
         model: loaded; TRL loads the reference model itself, where one is needed.
@@ -37,16 +40,17 @@ class DPOTrainer(trl.DPOTrainer):
     ) -> None:
         self.attention_backend = model.config._attn_implementation
         if args.packing:
-            if args.disable_dropout:
-                disable_dropout(model)
             self.attention_backend = self._share_prompts(model, args)
-            others["data_collator"] = PairLengths(preference_collator(args, processing_class))
+            collator = others.get("data_collator") or preference_collator(args, processing_class)
+            others["data_collator"] = WithPairLengths(collator)
         super().__init__(model=model, args=args, processing_class=processing_class, **others)
         if args.packing and self.ref_model is not None:
             self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
 
     @staticmethod
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
+        if args.disable_dropout:
+            disable_dropout(model)  # attention's too, which TRL leaves
         backend = share_prompts(
             model,
             requested=model.config._attn_implementation,
@@ -60,10 +64,10 @@ class DPOTrainer(trl.DPOTrainer):
 
 
 def preference_collator(args: DPOConfig, tokenizer: PreTrainedTokenizerBase) -> DataCollatorForPreference:
-    """The collator that TRL's trainer would make for itself."""
-    pad_token = args.pad_token or tokenizer.pad_token or tokenizer.eos_token
+    """The collator that TRL's trainer would make for itself; padding is the tokenizer's business."""
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return DataCollatorForPreference(
-        pad_token_id=tokenizer.convert_tokens_to_ids(pad_token),
+        pad_token_id=pad,
         max_length=args.max_length,
         truncation_mode=args.truncation_mode,
         pad_to_multiple_of=args.pad_to_multiple_of,
