@@ -214,9 +214,9 @@ def main() -> None:
         "cost": sweep(size, max(1, options.rounds // 2)),
     }
     say("cost against work")
-    result["head"] = head(max(1, options.rounds // 2), **({} if size.name != "tiny" else {"vocabulary": 8000}))
+    result["head"] = head(options.rounds, **({} if size.name != "tiny" else {"vocabulary": 8000}))
     say(f"head: {result['head']['ratio']} x plain")
-    result["dpo"] = dpo(size, options.pairs // 2, max(1, options.rounds // 2))
+    result["dpo"] = dpo(size, options.pairs // 2, options.rounds)
     say(f"DPO: {result['dpo']['ratio']} x TRL, losses {result['dpo']['loss']}")
     path = measure.write("cpu", result, options.folder)
     measure.plot(result, path.with_suffix(".png"))

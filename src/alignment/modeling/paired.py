@@ -100,9 +100,9 @@ def lengths_in(batch: Batch) -> list[tuple[int, int, int]]:
     """Tokens of prompt, chosen and rejected of every pair; a pair whose prompts were cut differently shares none."""
     ids, mask = batch["input_ids"], batch["attention_mask"]
     totals, prompts = mask.sum(1).tolist(), (mask.sum(1) - batch["completion_mask"].sum(1)).tolist()
-    lengths = []
-    for chosen, rejected in zip(*torch.arange(len(ids)).chunk(2), strict=True):
-        prompt = prompts[chosen]
+    pairs, lengths = len(ids) // 2, []
+    for chosen in range(pairs):
+        rejected, prompt = pairs + chosen, prompts[chosen]
         same = prompt == prompts[rejected] and torch.equal(ids[chosen, :prompt], ids[rejected, :prompt])
         shared = prompt if same else 0
         lengths.append((shared, totals[chosen] - shared, totals[rejected] - shared))
