@@ -72,4 +72,20 @@ def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
 
         run(recipe)
 
-    sys.exit(guarded(main))
+    code = guarded(main)
+    leave_process_group(failed=code != 0)
+    sys.exit(code)
+
+
+def leave_process_group(*, failed: bool) -> None:
+    """Close the connections to the other ranks: gloo's threads, still running at exit, at times abort the process.
+
+    After a failure NCCL's are left as they are, since closing them would wait for ranks that may never come.
+    """
+    if "torch" not in sys.modules:
+        return
+    from torch import distributed
+
+    connected = distributed.is_available() and distributed.is_initialized()
+    if connected and (not failed or distributed.get_backend() == "gloo"):
+        distributed.destroy_process_group()

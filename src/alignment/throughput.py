@@ -95,9 +95,9 @@ def forward_flops(geometry: Geometry, lengths: PairLengths) -> float:
     return linear + head + 4 * geometry.heads * geometry.head_dim * geometry.layers * seen
 
 
-def training_flops(geometry: Geometry, pairs: Iterable[PairLengths]) -> float:
-    """Useful FLOPs of forward and backward: the backward pass is twice the forward."""
-    return 3 * sum(forward_flops(geometry, lengths) for lengths in pairs)
+def training_flops(geometry: Geometry, pairs: Iterable[PairLengths], *, forward_passes: int = 3) -> float:
+    """Useful FLOPs of forward and backward: the backward pass is twice the forward; a reference model adds one."""
+    return forward_passes * sum(forward_flops(geometry, lengths) for lengths in pairs)
 
 
 def padded_tokens(pairs: Iterable[PairLengths]) -> int:

@@ -94,7 +94,8 @@ def test_every_logged_number_and_the_weights_equal_trls(tmp_path, lora, changes)
     assert ours.attention_backend == "segments"
     assert len(ours.state.log_history) == len(theirs.state.log_history) == 5
     for expected, found in zip(theirs.state.log_history, ours.state.log_history, strict=True):
-        assert expected.keys() == found.keys()
+        speed = {name for name in found if name.startswith("throughput/")}
+        assert expected.keys() == found.keys() - speed and bool(speed) == ("loss" in found)
         for name in expected.keys() - SPEED:
             assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
     weights = dict(theirs.model.named_parameters())

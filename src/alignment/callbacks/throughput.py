@@ -20,26 +20,30 @@ class Throughput(TrainerCallback):
     A trainer that has one hands it every micro-batch (`count`) and merges `pop` into its logs.
     """
 
-    def __init__(self, config: Any, device: torch.device) -> None:
+    def __init__(self, config: Any, device: torch.device, *, padded: bool, forward_passes: int = 3) -> None:
         """
         Args:
             config: the model's, for its geometry.
             device: what this rank computes on; its peak is known for common GPUs (`alignment.throughput.PEAK_TFLOPS`).
+            padded: padding is computed, too, so that it counts as tokens.
+            forward_passes: what a step costs, in forward passes; a backward pass is two.
         """
+        self.padded = padded
+        self.forward_passes = forward_passes
         self.geometry = Geometry.of(config)
         self.device = device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._clear()
 
     def count(self, batch: Mapping[str, Any]) -> None:
-        """Add one micro-batch of this rank, in host memory; a filler, which has weight 0, is no work done."""
-        if not batch["weight"].any():
+        """Add one micro-batch of this rank; a filler, which has weight 0, is no work done."""
+        if "weight" in batch and not batch["weight"].any():
             return
         lengths = batch["pair_lengths"]
-        self._tokens += batch["input_ids"].numel()
+        self._tokens += batch["input_ids"].numel() if self.padded else sum(map(sum, lengths))
         self._two_row_tokens += padded_tokens(lengths)
         self._pairs += len(lengths)
-        self._flops += training_flops(self.geometry, lengths)
+        self._flops += training_flops(self.geometry, lengths, forward_passes=self.forward_passes)
 
     def pop(self, accelerator: Accelerator) -> dict[str, float]:
         """Rates over all ranks since the last call, a collective call; empty before the first step has ended."""

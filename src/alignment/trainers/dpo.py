@@ -16,10 +16,11 @@ from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.paired import WithPairLengths, share_prompts
 from alignment.precision import compute_dtype
 from alignment.trainers.dpo_config import DPOConfig
+from alignment.trainers.measured import MeasuredTrainer
 from alignment.trainers.reference_free import disable_dropout
 
 
-class DPOTrainer(trl.DPOTrainer):
+class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
     """`trl.DPOTrainer` with `packing`.
 
     A reference model that TRL loads and drops within `__init__` (FSDP with `precompute_ref_log_probs`) computes padded
@@ -44,8 +45,10 @@ class DPOTrainer(trl.DPOTrainer):
             collator = others.get("data_collator") or preference_collator(args, processing_class)
             others["data_collator"] = WithPairLengths(collator)
         super().__init__(model=model, args=args, processing_class=processing_class, **others)
-        if args.packing and self.ref_model is not None:
-            self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
+        if args.packing:
+            if self.ref_model is not None:
+                self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
+            self.measure_throughput(padded=False, forward_passes=3 if args.precompute_ref_log_probs else 4)
 
     @staticmethod
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:

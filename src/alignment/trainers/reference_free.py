@@ -17,20 +17,20 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from peft import PeftConfig
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from alignment.cache_root import cache_root
-from alignment.callbacks.throughput import Throughput
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan, training_sampler
 from alignment.metrics import MeanMeter, preference_terms
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
+from alignment.trainers.measured import MeasuredTrainer
 from alignment.trainers.packing import apply_packing, global_batch_size
 
 
-class ReferenceFreeTrainer(Trainer):
+class ReferenceFreeTrainer(MeasuredTrainer):
     """Trains on preference pairs `{chosen, rejected}` or on their tokens `{prompt_ids, chosen_ids, rejected_ids}`.
 
     Args:
@@ -80,8 +80,7 @@ class ReferenceFreeTrainer(Trainer):
             processing_class=processing_class,
             callbacks=callbacks,
         )
-        self._throughput = Throughput(self.model.config, self.args.device)
-        self.add_callback(self._throughput)
+        self.measure_throughput(padded=self.layout.packing is None)
         # Releases that do not know `loss_is_scaled_for_ga` divide by the accumulation unless this is set.
         self.model_accepts_loss_kwargs = True
 
@@ -147,13 +146,6 @@ class ReferenceFreeTrainer(Trainer):
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
 
-    def get_batch_samples(self, *args: Any) -> tuple[list[Mapping[str, Any]], Tensor]:
-        """The micro-batches of an optimiser step, counted while they are in host memory."""
-        batches, pairs_and_tokens = super().get_batch_samples(*args)
-        for batch in batches:
-            self._throughput.count(batch)
-        return batches, pairs_and_tokens
-
     # -- the loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
@@ -200,7 +192,7 @@ class ReferenceFreeTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._means("train"), **self._throughput.pop(self.accelerator)}
+            logs = {**logs, **self._means("train")}
         super().log(logs, start_time)
 
     def prediction_step(

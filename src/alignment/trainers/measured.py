@@ -1,0 +1,35 @@
+"""A trainer whose logs say how fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import Trainer
+
+from alignment.callbacks.throughput import Throughput
+
+
+class MeasuredTrainer(Trainer):
+    """Once `measure_throughput` is called, micro-batches (which carry `pair_lengths`) are counted and rates logged."""
+
+    _throughput: Throughput | None = None
+
+    def measure_throughput(self, *, padded: bool, forward_passes: int = 3) -> None:
+        """Arguments as for `Throughput`."""
+        self._throughput = Throughput(self.model.config, self.args.device, padded=padded, forward_passes=forward_passes)
+        self.add_callback(self._throughput)
+
+    def get_batch_samples(self, *args: Any) -> tuple[list[Mapping[str, Any]], Tensor | None]:
+        """The micro-batches of an optimiser step."""
+        batches, items = super().get_batch_samples(*args)
+        if self._throughput:
+            for batch in batches:
+                self._throughput.count(batch)
+        return batches, items
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._throughput and "loss" in logs:
+            logs = {**logs, **self._throughput.pop(self.accelerator)}
+        super().log(logs, start_time)
