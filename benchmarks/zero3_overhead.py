@@ -98,6 +98,7 @@ def worker(result: Path) -> None:
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         result.write_text(json.dumps(content))
+    trainer.accelerator.end_training()  # closes the process group, whose threads at times abort a process at exit
 
 
 def run_arm(config: str | None, result: Path) -> dict:
