@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import re
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from alignment.errors import EXIT_USER, Preempted, UserError
 from alignment.launch import end_with_launcher
@@ -72,20 +74,22 @@ def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
 
         run(recipe)
 
-    code = guarded(main)
-    leave_process_group(failed=code != 0)
-    sys.exit(code)
+    leave(guarded(main))
 
 
-def leave_process_group(*, failed: bool) -> None:
-    """Close the connections to the other ranks: gloo's threads, still running at exit, at times abort the process.
+def leave(code: int) -> NoReturn:
+    """Exit with `code`. One of several ranks closes its connections and skips the interpreter's own teardown.
 
-    After a failure NCCL's are left as they are, since closing them would wait for ranks that may never come.
+    Native threads of gloo and DeepSpeed that come back to Python during it are unwound by force, which now and then
+    aborts a process whose work is done and saved. After a failure NCCL's connections are left as they are: closing
+    them would wait for ranks that may never come.
     """
-    if "torch" not in sys.modules:
-        return
-    from torch import distributed
-
-    connected = distributed.is_available() and distributed.is_initialized()
-    if connected and (not failed or distributed.get_backend() == "gloo"):
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        sys.exit(code)
+    if code == 0 or distributed.get_backend() == "gloo":
         distributed.destroy_process_group()
+    atexit._run_exitfuncs()  # trackers finish their runs here
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from alignment.cli import leave
 from alignment.data import tokenize_preference
 from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator
@@ -108,7 +109,7 @@ def main(folder: Path) -> None:
     if rank == 0:
         torch.save(results, folder / "results.pt")
     dist.barrier()
-    dist.destroy_process_group()
+    leave(0)
 
 
 if __name__ == "__main__":

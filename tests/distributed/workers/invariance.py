@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from tiny import gemma2, gemma_tokenizer, preference_rows
 from transformers import AutoModelForCausalLM
 
 from alignment import SimPOConfig, SimPOTrainer
+from alignment.cli import leave
 from alignment.data import tokenize_preference
 from alignment.extensions import build_extensions
 
@@ -90,7 +90,7 @@ def main(folder: Path, world_size: int, cases: list[str]) -> None:
             results[name] = train(folder, world_size=world_size, **case)
     if results and next(iter(results.values()))["weights"] is not None:
         torch.save(results, folder / "results.pt")
-    PartialState().destroy_process_group()  # whose threads, still running at exit, at times abort the process
+    leave(0)
 
 
 if __name__ == "__main__":
