@@ -98,7 +98,10 @@ def sweep(size: Size, rounds: int) -> dict[str, Any]:
 
 
 def timed(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    results = measure.interleaved(arms, rounds, lambda _: None, clock=clock())
+    return medians(measure.interleaved(arms, rounds, lambda _: None, clock=clock()))
+
+
+def medians(results: dict[str, Any]) -> dict[str, float]:
     return {name: round(measure.median(result["seconds"]), 4) for name, result in results.items()}
 
 
@@ -116,7 +119,7 @@ def dpo(size: Size, pairs: int, rounds: int) -> dict[str, Any]:
         loss = dpo_trainer(model, micro_batch=MICRO_BATCH, packing=packing)
         arms[name] = partial(run_step, model, loss, even_micro_batches(rows, MICRO_BATCH))
     measured = measure.interleaved(arms, rounds, lambda _: None, clock=clock())
-    seconds = {name: round(measure.median(result["seconds"]), 4) for name, result in measured.items()}
+    seconds = medians(measured)
     losses = {name: result["loss"] for name, result in measured.items()}
     return {
         "pairs": pairs,

@@ -9,6 +9,7 @@ GPU cannot measure: they make the true run longer.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -96,14 +97,12 @@ def seconds_at(line: tuple[float, float], work: float) -> float:
 
 def least_squares(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """The line through points; its intercept is held at 0 or above."""
-    n = len(points)
-    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else mean_y / mean_x
-    intercept = mean_y - slope * mean_x
-    if intercept < 0 or slope <= 0:
-        return 0.0, mean_y / mean_x
-    return intercept, slope
+    work, seconds = zip(*points, strict=True)
+    if len(set(work)) > 1:
+        slope, intercept = statistics.linear_regression(work, seconds)
+        if intercept >= 0 and slope > 0:
+            return intercept, slope
+    return 0.0, statistics.fmean(seconds) / statistics.fmean(work)
 
 
 def _lengths(pair: dict[str, Any]) -> tuple[int, int, int]:
