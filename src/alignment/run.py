@@ -36,7 +36,7 @@ from alignment.recipe.frozen import thaw
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
-from alignment.run_folder import MANIFEST, RunFolder, claim
+from alignment.run_folder import CARD, CURVES, MANIFEST, RunFolder, claim
 from alignment.sampling.compare import compare
 from alignment.sampling.measure import Measurement, measure
 
@@ -179,9 +179,7 @@ def report(
     recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any], links: dict[str, str]
 ) -> None:
     """Curves, manifest and, from these files, the card; with both the run counts as finished."""
-    plot_curves(
-        trainer.state.log_history, folder.path / "training_curves.png", title=f"{recipe.name} ({recipe.method})"
-    )
+    plot_curves(trainer.state.log_history, folder.path / CURVES, title=f"{recipe.name} ({recipe.method})")
     manifest = build_manifest(
         recipe,
         trainer=trainer,
@@ -193,5 +191,5 @@ def report(
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)
-    build_card(folder.path).save(folder.path / "README.md")
+    build_card(folder.path).save(folder.path / CARD)
     print(f"\nDone. The model is in {folder.path}, its curves in training_curves.png, its card in README.md.")

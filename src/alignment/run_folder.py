@@ -23,10 +23,11 @@ from alignment.errors import Fault, SetupError
 MANIFEST = "run_manifest.json"
 RECIPE = "recipe.json"
 CARD = "README.md"
+CURVES = "training_curves.png"
 LOCK = ".lock"
 
 _REPORTS = (
-    *(MANIFEST, RECIPE, CARD, "training_curves.png", "before_after.json", "trainer_state.json"),
+    *(MANIFEST, RECIPE, CARD, CURVES, "before_after.json", "trainer_state.json"),
     *("all_results.json", "train_results.json", "eval_results.json"),
 )
 """What a run says of itself. Left over from an earlier run it would speak for the new one."""

@@ -82,7 +82,7 @@ def test_a_window_that_cuts_nothing_is_none_to_the_kernel(longest, windows):
         seen.add(scores.window)
         return segments.attend(query, key, value, layout, scores)
 
-    model._packed_attention = attend
+    model.base_model._packed_attention = attend
     pairs = random_pairs(6, longest=longest)
     assert torch.allclose(packed_logps(model, packed(pairs)).sums, padded_logps(model, padded(pairs)).sums, rtol=1e-5)
     assert seen == windows

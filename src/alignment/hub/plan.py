@@ -11,14 +11,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from alignment.report.card import CARD_NAME, build_card, edited_by_hand
-from alignment.report.curves import CURVES_NAME
+from alignment.report.card import build_card, edited_by_hand
 from alignment.report.portable import portable
-from alignment.run_folder import MANIFEST
+from alignment.run_folder import CARD, CURVES, MANIFEST
 
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PUBLISHED = (
-    CARD_NAME,
+    CARD,
     "LICENSE*",
     "NOTICE*",
     "USE_POLICY*",
@@ -35,7 +34,7 @@ PUBLISHED = (
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
     "*.py",
-    CURVES_NAME,
+    CURVES,
     MANIFEST,
     "trainer_state.json",
     "all_results.json",
@@ -133,9 +132,9 @@ def plan_publication(folder: Path, *, repository: str) -> Plan:
         SetupError: the folder holds no finished run.
     """
     fresh = str(build_card(folder, repository=repository))
-    card_path = folder / CARD_NAME
+    card_path = folder / CARD
     card_kept = card_path.is_file() and edited_by_hand(card_path.read_text(encoding="utf-8"))
-    changed: dict[str, bytes] = {} if card_kept else {CARD_NAME: fresh.encode()}
+    changed: dict[str, bytes] = {} if card_kept else {CARD: fresh.encode()}
     state = folder / "trainer_state.json"
     if state.is_file() and (rewritten := _without_local_paths(state)) is not None:
         changed["trainer_state.json"] = rewritten

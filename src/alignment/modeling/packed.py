@@ -42,7 +42,7 @@ class _PackedForward:
         if packed is None:
             return super().forward(*args, **kwargs)
         layout = SharedPrompts(packed["pair_lengths"], packed["input_ids"].device)
-        call = PackedCall(layout, self._packed_attention)
+        call = PackedCall(layout, self.base_model._packed_attention)
         output = run_packed(self.base_model, packed["input_ids"], packed["position_ids"], call, self.config)
         completion_hidden = output.last_hidden_state[0].index_select(0, packed["predictor_index"])
         return self.lm_head(completion_hidden, targets=packed["targets"], softcap=head_softcap(self.config))
@@ -95,9 +95,10 @@ def serve_packed_rows(
     needs = needs_of(language_model.config, dtype or language_model.dtype, longest)
     device = device or language_model.device
     backend = choose_proven_backend(needs, this_machine(device), device, requested)
-    if not hasattr(language_model, "_packed_attention"):
+    backbone = language_model.base_model
+    if not hasattr(backbone, "_packed_attention"):
         serve_shared_prompts(attention)
-    language_model._packed_attention = attention_of(backend)
+    backbone._packed_attention = attention_of(backend)
     logger.info("Packed rows: attention by %s.", backend)
     return language_model, backend
 

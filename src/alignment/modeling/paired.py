@@ -50,9 +50,7 @@ def share_prompts(
     Arguments, result and errors as for `alignment.modeling.packed.prepare_for_packing`.
     """
     language_model, backend = serve_packed_rows(model, requested=requested, longest=longest, dtype=dtype, device=device)
-    backbone = language_model.base_model
-    mix_in(_PairedForward, backbone)
-    backbone._packed_attention = language_model._packed_attention
+    mix_in(_PairedForward, language_model.base_model)
     return backend
 
 

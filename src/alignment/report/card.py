@@ -13,14 +13,13 @@ import yaml
 from alignment.methods import METHODS, Method
 from alignment.report import sections
 from alignment.report.credits import DATASETS, MODELS, TRL, credit
-from alignment.report.curves import CURVES_NAME
 from alignment.report.finished_run import FinishedRun
 from alignment.report.samples import sampled_answers
+from alignment.run_folder import CURVES
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-CARD_NAME = "README.md"
 TEMPLATE = Path(__file__).parent.parent / "templates" / "model_card.md"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SEAL = re.compile(r"\n<!-- written from run_manifest\.json, ([0-9a-f]{16}) -->\n\Z")
@@ -113,7 +112,7 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
         "data_sentence": sections.data_sentence(run),
         "hyperparameters": sections.hyperparameter_rows(run),
         "speed": sections.speed_rows(run),
-        "has_curves": run.has(CURVES_NAME),
+        "has_curves": run.has(CURVES),
         "results": results,
         "evaluated": any(row["eval"] != "-" for row in results),
         "sampled": sampled_answers(run.before_after) if run.before_after else None,

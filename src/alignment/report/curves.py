@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-CURVES_NAME = "training_curves.png"
 _MARKERS_UP_TO = 40
 _TRAIN, _CHOSEN, _REJECTED, _OTHER = "#1f4e79", "#2a7f4f", "#c0504d", "#8064a2"
 

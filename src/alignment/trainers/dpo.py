@@ -12,12 +12,11 @@ import trl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from alignment.modeling.fused import fuse_elementwise
+from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.paired import WithPairLengths, share_prompts
-from alignment.precision import compute_dtype
 from alignment.trainers.dpo_config import DPOConfig
+from alignment.trainers.layouts import quicken
 from alignment.trainers.measured import MeasuredTrainer
-from alignment.trainers.reference_free import disable_dropout
 
 
 class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
@@ -54,16 +53,7 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
         if args.disable_dropout:
             disable_dropout(model)  # attention's too, which TRL leaves
-        backend = share_prompts(
-            model,
-            requested=model.config._attn_implementation,
-            longest=args.max_length,
-            dtype=compute_dtype(args, model),
-            device=args.device,
-        )
-        if not args.use_liger_kernel:
-            fuse_elementwise(model, args.device)
-        return backend
+        return quicken(model, args, share_prompts)[0]
 
 
 def preference_collator(args: DPOConfig, tokenizer: PreTrainedTokenizerBase) -> DataCollatorForPreference:

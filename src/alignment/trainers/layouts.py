@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator
@@ -41,17 +41,26 @@ def layout_for(
             logps=padded_logps,
             attention_backend=model.config._attn_implementation,
         )
-    backend = prepare_for_packing(
-        model,
-        requested=model.config._attn_implementation,
-        longest=args.max_length,
-        dtype=compute_dtype(args, model),
-        device=args.device,
-    )
-    fused = not args.use_liger_kernel and fuse_elementwise(model, args.device)
+    backend, fused = quicken(model, args, prepare_for_packing)
     return Layout(
         collator=PackedPreferenceCollator(),
         logps=packed_logps,
         attention_backend=backend,
         packing=None if train_dataset is None else plan_packing(args, model, train_dataset, fused=fused),
     )
+
+
+def quicken(model: PreTrainedModel, args: TrainingArguments, prepare: Callable[..., str]) -> tuple[str, bool]:
+    """Prepare a model for packed rows by `prepare` and fuse its elementwise work, for what `args` will compute.
+
+    Returns:
+        The attention backend, and whether anything was fused.
+    """
+    backend = prepare(
+        model,
+        requested=model.config._attn_implementation,
+        longest=args.max_length,
+        dtype=compute_dtype(args, model),
+        device=args.device,
+    )
+    return backend, not args.use_liger_kernel and fuse_elementwise(model, args.device)

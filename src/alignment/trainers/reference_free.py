@@ -23,6 +23,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from alignment.cache_root import cache_root
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan, training_sampler
 from alignment.metrics import MeanMeter, preference_terms
+from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
@@ -230,12 +231,3 @@ class ReferenceFreeTrainer(MeasuredTrainer):
         )
         state.print(prepared)
         return prepared.dataset
-
-
-def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout probability of `model` to 0, attention's included."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            setattr(module, "attention_dropout", 0.0)  # noqa: B010  a plain number, which nn.Module's types forbid
