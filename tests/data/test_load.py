@@ -245,3 +245,51 @@ def test_what_the_trainers_of_trl_take(tmp_path):
     }
     conversation = to_trl_conversation(load(file, kind="conversation").train)
     assert conversation[0] == {"prompt": ROWS[0]["chosen"][:1], "completion": ROWS[0]["chosen"][1:]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("train[:80%]", WRITTEN[:16]),
+        ("train[80%:]", WRITTEN[16:]),
+        ("train[:7%]", WRITTEN[:1]),
+        ("train[3:5]", WRITTEN[3:5]),
+        ("train[-2:]", WRITTEN[-2:]),
+        ("train[:]", WRITTEN),
+    ],
+)
+@pytest.mark.parametrize("make", [jsonl_folder, shards, save_to_disk])
+def test_a_slice_of_a_split(tmp_path, make, spec, expected):
+    make(tmp_path / "rows")
+    splits = load(tmp_path / "rows", dataset_train_split=spec)
+    assert answers(splits.train) == expected
+    assert (splits.sources[0].split, splits.sources[0].rows) == (spec, len(expected))
+
+
+def test_a_split_cut_in_two(tmp_path):
+    file = write_jsonl(tmp_path / "pairs.jsonl", ROWS)
+    splits = load(file, dataset_train_split="train[:80%]", dataset_test_split="train[80%:]")
+    assert answers(splits.train) + answers(splits.test) == WRITTEN
+
+
+def test_a_bad_row_of_a_slice_is_named_by_its_line(tmp_path):
+    file = write_jsonl(tmp_path / "pairs.jsonl", [*ROWS[:3], {"chosen": "x"}])
+    with pytest.raises(DataError, match=r"row 1 of train\[2:\] of .*\(pairs.jsonl line 4\) is bad: missing column"):
+        load(file, dataset_train_split="train[2:]")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ("train[:80%]", "train[60%:]", "dataset_test_split train.60%:. shares 4 rows with the split train.:80%."),
+        ("train[:15]", "train[-6:]", "shares 1 rows"),
+        ("train[:2%]", None, "split train.:2%. holds none of the 20 rows of train; widen the slice"),
+        ("train[:95%", None, "split train.:95% is no split, and no slice of one"),
+        ("train[a:b]", None, "is no split, and no slice of one"),
+        ("train[:5]+train[7:]", None, "several splits are several datasets of a mixture"),
+    ],
+)
+def test_slices_that_cannot_be(tmp_path, train, test, message):
+    file = write_jsonl(tmp_path / "pairs.jsonl", ROWS)
+    with pytest.raises(DataError, match=message):
+        load(file, dataset_train_split=train, dataset_test_split=test)

@@ -12,6 +12,7 @@ from alignment.data.files import JsonRows, find_local, read_local
 from alignment.data.fingerprint import content_fingerprint
 from alignment.data.pairs import RowFault
 from alignment.data.remote import read_remote
+from alignment.data.slices import slice_of, split_name
 from alignment.errors import DataError, Fault, did_you_mean
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class _Request(NamedTuple):
     weight: float = 1.0
 
 
+class _Loaded(NamedTuple):
+    dataset: Dataset
+    facts: SourceFacts
+    taken: range
+    """Which rows of the split, as it was stored."""
+
+
 def load_dataset_splits(data: DataArguments, *, kind: Kind, base: Path | None = None) -> Splits:
     """Load what the recipe names; every row that comes back can be trained on.
 
@@ -86,8 +94,9 @@ def load_dataset_splits(data: DataArguments, *, kind: Kind, base: Path | None = 
             )
             for split in wanted
         ]
-        train, test = loaded[0][0], loaded[1][0] if len(loaded) > 1 else None
-        sources = tuple(facts for _, facts in loaded)
+        _refuse_overlap(loaded)
+        train, test = loaded[0].dataset, loaded[1].dataset if len(loaded) > 1 else None
+        sources = tuple(part.facts for part in loaded)
     if test is not None:
         test = _first(test, data.max_eval_samples)
     return Splits(_first(train, data.max_train_samples), test, sources)
@@ -99,8 +108,8 @@ def _mix(
     from datasets import concatenate_datasets
 
     loaded = [_load(_request(source), data, kind, base) for source in mixture.datasets]
-    sources = tuple(facts for _, facts in loaded)
-    parts = [_subset(dataset, facts, mixture.seed) for dataset, facts in loaded]
+    sources = tuple(part.facts for part in loaded)
+    parts = [_subset(part.dataset, part.facts, mixture.seed) for part in loaded]
     mixed = concatenate_datasets(parts).shuffle(seed=mixture.seed)
     if mixture.test_split_size is None:
         return mixed, None, sources
@@ -135,13 +144,13 @@ def _request(source: DatasetSource) -> _Request:
     return _Request(source.id, source.config, source.split, source.revision, source.columns, source.weight)
 
 
-def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None) -> tuple[Dataset, SourceFacts]:
+def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None) -> _Loaded:
     name = f"{request.split} of {request.id}"
     path = find_local(request.id, base)
     rows: Rows
     places, commit = None, None
     if path is None:
-        rows, commit = read_remote(request.id, request.split, request.config, request.revision)
+        rows, commit = read_remote(request.id, split_name(request.split), request.config, request.revision)
     elif request.revision is not None:
         raise DataError(
             Fault(
@@ -151,14 +160,18 @@ def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None)
             )
         )
     else:
-        local = read_local(path, request.split, request.config)
+        local = read_local(path, split_name(request.split), request.config)
         rows, places = local if isinstance(local, JsonRows) else (local, None)
+    taken = slice_of(request.split, len(rows))
+    if len(taken) < len(rows):
+        rows = rows[taken.start : taken.stop] if isinstance(rows, Sequence) else rows.select(taken)
+        places = places and places[taken.start : taken.stop]
     if request.columns is not None:
         rows = _keep_columns(rows, request.columns, name)
     checked = check_rows(
         rows, kind=kind, on_bad_row=data.on_bad_row, name=name, places=places, num_proc=data.dataset_num_proc
     )
-    return checked.dataset, SourceFacts(
+    facts = SourceFacts(
         id=request.id,
         config=request.config,
         split=request.split,
@@ -168,6 +181,24 @@ def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None)
         weight=request.weight,
         dropped=checked.dropped,
     )
+    return _Loaded(checked.dataset, facts, taken)
+
+
+def _refuse_overlap(loaded: Sequence[_Loaded]) -> None:
+    """Rows that are trained on say nothing when they are evaluated on."""
+    if len(loaded) < 2:
+        return
+    (train, test), (one, other) = ([part.facts for part in loaded], [part.taken for part in loaded])
+    shared = min(one.stop, other.stop) - max(one.start, other.start)
+    if split_name(train.split) == split_name(test.split) and shared > 0:
+        raise DataError(
+            Fault(
+                key="dataset_test_split",
+                value=test.split,
+                rule=f"shares {shared} rows with the split {train.split} that is trained on",
+                remedy="cut it in two, such as train[:95%] and train[95%:]",
+            )
+        )
 
 
 def _keep_columns(rows: Rows, columns: tuple[str, ...], name: str) -> Rows:
