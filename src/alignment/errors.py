@@ -33,7 +33,7 @@ class Fault:
         remedy = f"; {self.remedy}" if self.remedy else ""
         source = f" [{self.source}]" if self.source else ""
         told = f"{self.key}{found} {self.rule}{remedy}"
-        return f"{told}{'' if told.endswith('?') else '.'}{source}"
+        return f"{told}{'' if told.endswith(('?', '.')) else '.'}{source}"
 
 
 class UserError(Exception):
@@ -77,6 +77,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy such as `did you mean gamma_beta_ratio?`, or an empty string when nothing is near."""
     near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def sentence_of(error: BaseException, limit: int = 300) -> str:
+    """What an exception says, on one line and without its full stop, so that a sentence of ours can go on."""
+    said = " ".join(str(error).split()).rstrip(". ") or type(error).__name__
+    return said if len(said) <= limit else f"{said[:limit]}…"
 
 
 def _shown(value: object, limit: int = 120) -> str:

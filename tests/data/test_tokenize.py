@@ -194,7 +194,7 @@ def test_a_template_that_speaks_first_is_rendered_as_a_conversation(tokenizer):
 
 def test_a_template_without_a_stable_prompt_is_refused(tokenizer):
     last = wrapped(tokenizer.backend_tokenizer, "{{ messages | length }} {{ messages[-1].content }}")
-    with pytest.raises(DataError, match="renders the prompt differently once chosen follows"):
+    with pytest.raises(DataError, match="the prompt is rendered differently once chosen follows; use another template"):
         ids(pair([10], [20], [30]), last)
 
 

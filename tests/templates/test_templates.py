@@ -7,8 +7,9 @@ import pytest
 from tiny import gemma_tokenizer
 
 from alignment.data import resolve_chat_template, shipped_templates
-from alignment.data.chat import render
-from alignment.errors import DataError
+from alignment.data.chat import render, render_marked
+from alignment.data.pairs import RowFault
+from alignment.data.template import GenerationBlock
 
 SYSTEM = {"role": "system", "content": " Be brief. "}
 EMPTY_SYSTEM = {"role": "system", "content": ""}
@@ -94,6 +95,18 @@ def test_the_conversation_continues_the_prompt_and_its_generation_prompt(tokeniz
     assert render([*prompt, SIX], tokenizer).startswith(opened)
 
 
+@pytest.mark.parametrize("name", WORKED)
+def test_every_answer_is_marked_from_behind_its_header_to_the_end_of_its_turn(tokenizer, name):
+    tokenizer = with_template(tokenizer, name)
+    text, marked = render_marked([SYSTEM, ASK, ANSWER, AGAIN, SIX], tokenizer)
+    spans = []
+    for said in ([SYSTEM, ASK, ANSWER], [SYSTEM, ASK, ANSWER, AGAIN, SIX]):
+        asked = render(said[:-1], tokenizer, add_generation_prompt=True)
+        spans.append((len(asked), len(render(said, tokenizer))))
+    assert marked == spans
+    assert text == render([SYSTEM, ASK, ANSWER, AGAIN, SIX], tokenizer)
+
+
 @pytest.mark.parametrize("name", ["gemma2", "mistral", "zephyr"])
 def test_an_empty_system_message_is_as_good_as_none(tokenizer, name):
     tokenizer = with_template(tokenizer, name)
@@ -103,7 +116,9 @@ def test_an_empty_system_message_is_as_good_as_none(tokenizer, name):
 @pytest.mark.parametrize("name", WORKED)
 @pytest.mark.parametrize("blocks", [True, False])
 def test_rendering_does_not_depend_on_the_environments_white_space_settings(name, blocks):
-    environment = jinja2.Environment(trim_blocks=blocks, lstrip_blocks=blocks, keep_trailing_newline=not blocks)
+    environment = jinja2.Environment(
+        extensions=[GenerationBlock], trim_blocks=blocks, lstrip_blocks=blocks, keep_trailing_newline=not blocks
+    )
     template = environment.from_string(resolve_chat_template(name))
     text = template.render(messages=[ASK, ANSWER], bos_token="<bos>", eos_token="<eos>", add_generation_prompt=False)
     assert text.rstrip("\n") == WORKED[name]["plain"].rstrip("\n")
@@ -111,5 +126,5 @@ def test_rendering_does_not_depend_on_the_environments_white_space_settings(name
 
 def test_mistral_refuses_roles_it_has_no_form_for(tokenizer):
     tool = {"role": "tool", "content": "42"}
-    with pytest.raises(DataError, match="user and assistant, not tool"):
+    with pytest.raises(RowFault, match="user and assistant, not tool"):
         render([ASK, tool], with_template(tokenizer, "mistral"))

@@ -1,27 +1,33 @@
-"""Messages to text: which chat template, and what of the text is prompt and what is completion."""
+"""Messages to text by the chat template: what of the text is prompt, and what is completion."""
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-
-from alignment.errors import DataError, Fault, RecipeError
+from alignment.data.bounds import OutOfTime, bounded
+from alignment.data.pairs import RowFault
+from alignment.data.template import shipped_templates
+from alignment.errors import DataError, Fault, sentence_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from alignment.data.pairs import Message, Pair
 
+Tools = Sequence[Mapping[str, Any]]
+"""What an assistant may call, as JSON schemas."""
+
+REFUSED = "refused by the chat template"
+SPLIT = "prompt and answer not told apart by the chat template"
+"""Reasons of row faults."""
+
+GROWTH = 100
+SMALLEST_LIMIT = 1_000_000
+"""A rendered conversation may have `GROWTH` times the characters of what was said in it, or `SMALLEST_LIMIT`."""
+
 GenerationPrompt = Literal["completion", "prompt"]
 """Which side of the cut the assistant's header is on: the reference's `completion`, or TRL's `prompt`."""
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 class PairText(NamedTuple):
@@ -32,46 +38,12 @@ class PairText(NamedTuple):
     rejected: str
 
 
-def shipped_templates() -> dict[str, Path]:
-    """The templates of this package by name (`gemma2`, ...)."""
-    return {path.stem: path for path in sorted(TEMPLATES.glob("*.jinja"))}
-
-
-def resolve_chat_template(value: str, *, base: Path | None = None) -> str:
-    """The Jinja source that the recipe's `chat_template` means.
-
-    Args:
-        value: inline Jinja, the name of a shipped template with or without `.jinja`, or a file path.
-        base: the recipe's folder, where a relative path is looked for after the working directory.
-
-    Raises:
-        RecipeError: no such template, or not valid Jinja.
-    """
-    if "{{" in value or "{%" in value:
-        _check_syntax(value, "chat_template")
-        return value
-    candidates = [Path(value).expanduser(), *([base / value] if base else [])]
-    path = next((path for path in candidates if path.is_file()), None) or shipped_templates().get(
-        value.removesuffix(".jinja")
-    )
-    if path is None:
-        names = list(shipped_templates())
-        near = difflib.get_close_matches(value, names, n=1)
-        raise RecipeError(
-            Fault(
-                key="chat_template",
-                value=value,
-                rule="is neither inline Jinja, nor a file, nor a shipped template",
-                remedy=f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names)}",
-            )
-        )
-    source = path.read_text(encoding="utf-8")
-    _check_syntax(source, f"chat_template {path}")
-    return source
-
-
 def render_pair(
-    pair: Pair, tokenizer: PreTrainedTokenizerBase, *, generation_prompt: GenerationPrompt = "completion"
+    pair: Pair,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    generation_prompt: GenerationPrompt = "completion",
+    tools: Tools | None = None,
 ) -> PairText:
     """Render a pair by the tokenizer's chat template; a completion is the conversation minus the prompt.
 
@@ -80,34 +52,77 @@ def render_pair(
     average log-probability, unless `generation_prompt` is "prompt".
 
     Raises:
-        DataError: the template fails on these messages, or renders the earlier turns differently once the
+        RowFault: the template fails on these messages, or renders the earlier turns differently once the
             answer follows, so that there is no such thing as "the prompt".
+        DataError: the tokenizer has no template.
     """
-    prompt = render(pair.prompt, tokenizer, add_generation_prompt=generation_prompt == "prompt")
+    prompt = render(pair.prompt, tokenizer, add_generation_prompt=generation_prompt == "prompt", tools=tools)
     completions = []
     for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-        conversation = render([*pair.prompt, *answer], tokenizer)
+        conversation = render([*pair.prompt, *answer], tokenizer, tools=tools)
         if not conversation.startswith(prompt):
-            remedy = "use another template"
-            if generation_prompt == "prompt":
-                remedy += ", or generation_prompt: completion"
-            raise DataError(
-                Fault(
-                    key="chat_template",
-                    rule=f"renders the prompt differently once {side} follows, so the completion cannot be told apart",
-                    remedy=remedy,
-                )
-            )
+            other = render(pair.prompt, tokenizer, add_generation_prompt=generation_prompt != "prompt", tools=tools)
+            raise RowFault(SPLIT, _told_apart(side, generation_prompt, works=conversation.startswith(other)))
         completions.append(conversation[len(prompt) :])
     return PairText(prompt, *completions)
 
 
-def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_generation_prompt: bool = False) -> str:
+def render(
+    messages: Sequence[Message],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    add_generation_prompt: bool = False,
+    tools: Tools | None = None,
+) -> str:
     """The messages as text by the tokenizer's chat template.
 
     Raises:
-        DataError: the tokenizer has no template, or the template refuses these messages.
+        RowFault: the template refuses these messages, fails on them, or finds no end.
+        DataError: the tokenizer has no template.
     """
+    return _rendered(messages, tokenizer, tools, add_generation_prompt=add_generation_prompt)[0]
+
+
+def render_marked(
+    messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, tools: Tools | None = None
+) -> tuple[str, list[tuple[int, int]]]:
+    """`render`, and where in the text each `{% generation %}` block of the template stands.
+
+    Raises:
+        RowFault, DataError: as `render`.
+    """
+    return _rendered(messages, tokenizer, tools, return_assistant_tokens_mask=True)
+
+
+def _rendered(
+    messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, tools: Tools | None, **options: bool
+) -> tuple[str, list[tuple[int, int]]]:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    _require_template(tokenizer)
+    told: Any = list(messages)
+    given: Any = tools and list(tools)
+    said = sum(map(_size, told)) + _size(given)
+    try:
+        with bounded():
+            texts, spans = render_jinja_template(
+                conversations=[told],
+                tools=given,
+                chat_template=tokenizer.get_chat_template(tools=given),
+                **options,
+                **tokenizer.special_tokens_map,
+            )
+    except (OutOfTime, MemoryError) as error:
+        raise RowFault(REFUSED, f"it does not end, or grows without end ({sentence_of(error)})") from error
+    except Exception as error:  # whatever a template does, Jinja and Python raise
+        roles = ", ".join(str(message["role"]) for message in messages)
+        raise RowFault(REFUSED, f"on a conversation of {roles or 'no messages'}: {sentence_of(error)}") from error
+    if len(texts[0]) > max(SMALLEST_LIMIT, GROWTH * said):
+        raise RowFault(REFUSED, f"it makes {len(texts[0]):,} characters of {said:,}")
+    return texts[0], spans[0] if spans else []
+
+
+def _require_template(tokenizer: PreTrainedTokenizerBase) -> None:
     if not tokenizer.chat_template:
         raise DataError(
             Fault(
@@ -116,30 +131,14 @@ def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase, *, add_g
                 remedy=f"set it to one of {', '.join(shipped_templates())}, or to a file",
             )
         )
-    try:
-        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
-    except jinja2.TemplateError as error:
-        roles = ", ".join(message["role"] for message in messages)
-        raise DataError(
-            Fault(key="chat_template", rule=f"refuses a conversation of {roles or 'no messages'}: {error}")
-        ) from error
-    assert isinstance(text, str)
-    return text
 
 
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}`, the tag by which transformers marks what the assistant said."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+def _told_apart(side: str, generation_prompt: GenerationPrompt, *, works: bool) -> str:
+    """Why, and what to do: the other way of cutting, where it works."""
+    other = "completion" if generation_prompt == "prompt" else "prompt"
+    remedy = f"set generation_prompt: {other}, which works with this template" if works else "use another template"
+    return f"the prompt is rendered differently once {side} follows; {remedy}"
 
 
-def _check_syntax(source: str, key: str) -> None:
-    try:
-        jinja2.Environment(extensions=[_Generation, "jinja2.ext.loopcontrols"]).parse(source)
-    except jinja2.TemplateSyntaxError as error:
-        rule = f"is not valid Jinja: {error.message} in line {error.lineno}"
-        raise RecipeError(Fault(key=key, rule=rule)) from error
+def _size(value: object) -> int:
+    return 0 if value is None else len(str(value))

@@ -86,7 +86,10 @@ def tokenize_pair(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, ru
         pair = read_pair(row)
     except RowFault as fault:
         raise DataError(Fault(key="row", rule=f"is no preference pair: {fault}")) from fault
-    text = render_pair(pair, tokenizer, generation_prompt=rules.generation_prompt)
+    try:
+        text = render_pair(pair, tokenizer, generation_prompt=rules.generation_prompt)
+    except RowFault as fault:
+        raise DataError(Fault(key="row", rule=f"is {fault.reason}", remedy=fault.detail)) from fault
     whole = _with_special_ids(_encode(text, tokenizer), tokenizer)
     if rules.truncation == "reference":
         return _truncate_as_reference(whole, rules)

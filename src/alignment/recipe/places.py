@@ -99,7 +99,7 @@ class Places:
             )
 
     def _template(self, key: str, value: str) -> Iterator[Fault]:
-        from alignment.data.chat import resolve_chat_template
+        from alignment.data.template import resolve_chat_template
 
         inline = "{{" in value or "{%" in value
         path = None if inline else self._find(key, value)
