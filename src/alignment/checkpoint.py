@@ -57,10 +57,11 @@ def save_model(
     training_config, training_generation = model.config, model.generation_config
     model.config = type(training_config).from_dict(training_config.to_dict())
     model.config.use_cache = True
-    model.config.dtype = dtype
     model.generation_config = answering_config(training_generation, tokenizer)
     try:
         model.save_pretrained(folder, state_dict=cast_state(state, dtype))
+        model.config.dtype = dtype  # save_pretrained writes the precision that the model is held in
+        model.config.save_pretrained(folder)
     finally:
         model.config, model.generation_config = training_config, training_generation
     tokenizer.save_pretrained(folder)

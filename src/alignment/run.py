@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -36,6 +37,7 @@ from alignment.recipe.frozen import thaw
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
+from alignment.report.portable import write_portable
 from alignment.run_folder import CARD, CURVES, MANIFEST, RunFolder, claim
 from alignment.sampling.compare import compare
 from alignment.sampling.measure import Measurement, measure
@@ -154,8 +156,15 @@ def train(trainer: Trainer, *, resume_from: Path | None) -> dict[str, Any]:
     trainer.save_metrics("train", metrics)
     if trainer.eval_dataset is not None:
         trainer.save_metrics("eval", evaluated_now(trainer) or trainer.evaluate())
-    trainer.save_state()
+    save_state(trainer)
     return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
+
+
+def save_state(trainer: Trainer) -> None:
+    """Leave `trainer_state.json` in the folder; only checkpoints, which nobody publishes, need absolute paths."""
+    if trainer.args.should_save:
+        path = Path(trainer.args.output_dir) / "trainer_state.json"
+        write_portable(path, dataclasses.asdict(trainer.state))
 
 
 def evaluated_now(trainer: Trainer) -> dict[str, float]:

@@ -166,15 +166,6 @@ def test_the_token_of_this_session_is_found_whatever_it_looks_like(run_folder: P
     assert "local-made-up" not in str(caught.value)
 
 
-def test_local_paths_of_the_trainer_state_are_cut_not_refused(run_folder: Path):
-    change_json("trainer_state.json", best_model_checkpoint=str(run_folder / "checkpoint-15"))(run_folder)
-    plan = plan_publication(run_folder, repository="me/x")
-    verify_folder(run_folder, plan, reload=False)
-    sent = json.loads(plan.named("trainer_state.json").content())
-    assert sent["best_model_checkpoint"] == "checkpoint-15"
-    assert str(run_folder) in (run_folder / "trainer_state.json").read_text()
-
-
 def test_only_known_names_are_planned_and_only_stale_weights_are_removed(run_folder: Path):
     for name in ("optimizer.pt", "training_args.bin", "recipe.json", ".lock", "rng_state.pth", "notes.txt", "a.yaml"):
         (run_folder / name).write_bytes(b"x")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 from alignment.report.card import build_card, edited_by_hand
-from alignment.report.portable import portable
 from alignment.run_folder import CARD, CURVES, MANIFEST
 
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
@@ -125,8 +122,7 @@ class Plan:
 def plan_publication(folder: Path, *, repository: str) -> Plan:
     """What publishing the run in `folder` as `repository` would send; nothing is written or sent.
 
-    The card is written anew for that repository, unless somebody edited it. `trainer_state.json` loses the absolute
-    path of the best checkpoint.
+    The card is written anew for that repository, unless somebody edited it.
 
     Raises:
         SetupError: the folder holds no finished run.
@@ -135,9 +131,6 @@ def plan_publication(folder: Path, *, repository: str) -> Plan:
     card_path = folder / CARD
     card_kept = card_path.is_file() and edited_by_hand(card_path.read_text(encoding="utf-8"))
     changed: dict[str, bytes] = {} if card_kept else {CARD: fresh.encode()}
-    state = folder / "trainer_state.json"
-    if state.is_file() and (rewritten := _without_local_paths(state)) is not None:
-        changed["trainer_state.json"] = rewritten
 
     names = sorted({*_names(folder), *changed})
     chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
@@ -168,13 +161,3 @@ def _left_out(folder: Path, chosen: set[str]) -> Iterator[str]:
             yield f"{path.name}/"
         elif path.is_file() and path.name not in chosen:
             yield path.name
-
-
-def _without_local_paths(state: Path) -> bytes | None:
-    """The trainer's state with portable paths, or `None` when it has no others."""
-    text = state.read_text(encoding="utf-8")
-    content = json.loads(text)
-    cleaned = portable(content, root=Path.cwd())
-    if cleaned == content or not re.search(r"\S", text):
-        return None
-    return json.dumps(cleaned, indent=2).encode() + b"\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 from alignment.report.origin import model_origin
-from alignment.report.portable import portable, portable_argument
+from alignment.report.portable import portable, portable_argument, write_json
 from alignment.run_folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -96,10 +95,8 @@ def build_manifest(
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest so that a reader finds the old file or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write what `build_manifest` said."""
+    write_json(path, manifest)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
+import os
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -41,6 +43,18 @@ def portable(value: Any, *, root: Path) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return str(value)
+
+
+def write_portable(path: Path, content: Any) -> None:
+    """Write `content` as JSON fit to be published; absolute paths below the working directory become relative."""
+    write_json(path, portable(content, root=Path.cwd()))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def portable_argument(argument: str, *, root: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from alignment.report.portable import write_portable
 from alignment.sampling.config import SampleEvaluation
 from alignment.sampling.interval import gain_interval
 from alignment.sampling.measure import Measurement, Rate, as_record
@@ -30,7 +30,7 @@ def compare(
     record = comparison(before, after, evaluation)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE_NAME).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_portable(folder / FILE_NAME, record)
     _print(record)
     return record
 
