@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from alignment.cache_root import cache_root
 from alignment.errors import EXIT_USER, Preempted, UserError
+from alignment.failure import RunFailed, sentence, write_log
 from alignment.launch import end_with_launcher
 from alignment.terminal import tidy_output
 
@@ -24,26 +26,41 @@ LOST_PEER = re.compile(r"[Cc]onnection (closed|reset) by peer|[Cc]onnection was 
 
 
 def guarded(main: Callable[[], int | None]) -> int:
-    """Run `main`; a user's fault becomes one message on stderr and exit code 2, whatever the number of ranks."""
+    """Run `main`; whatever ends it becomes one message on stderr, whatever the number of ranks, and an exit code:
+    2 for a user's fault, 1 for any other, whose traceback is kept in a file."""
     try:
         return main() or 0
     except UserError as error:
-        if os.environ.get("RANK", "0") != "0":
-            time.sleep(PATIENCE)
-        print(f"\n{error}", file=sys.stderr, flush=True)
-        return EXIT_USER
+        return last_word(str(error), EXIT_USER, wait=os.environ.get("RANK", "0") != "0")
+    except RunFailed as error:
+        return last_word(str(error), 1, wait=lost_peer(error))
     except Preempted as stop:
         if os.environ.get("RANK", "0") == "0":
             print(f"\n{stop} The same command continues from there.", file=sys.stderr, flush=True)
         return 0
-    except RuntimeError as error:
-        if LOST_PEER.search(str(error)):
-            time.sleep(PATIENCE)
-        raise
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
             print("\nStopped.", file=sys.stderr)
         return 130
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # native extensions panic with exceptions that are no `Exception`
+        log = write_log(error, cache_root())
+        told = f"The command failed: {sentence(error)}; the full traceback is in {log}."
+        return last_word(told, 1, wait=lost_peer(error))
+
+
+def last_word(message: str, code: int, *, wait: bool) -> int:
+    """Print `message`, after the ranks that know more have had time to speak; returns `code`."""
+    if wait:
+        time.sleep(PATIENCE)
+    print(f"\n{message}", file=sys.stderr, flush=True)
+    return code
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether this rank only lost contact with the one that failed."""
+    return LOST_PEER.search(str(error)) is not None
 
 
 def recipe_arguments(description: str, argv: Sequence[str] | None = None) -> tuple[str, list[str]]:
@@ -93,3 +110,7 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    train()

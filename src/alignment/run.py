@@ -26,6 +26,7 @@ from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
 from alignment.extensions import build_extensions
+from alignment.failure import Journal, forget_logs, told
 from alignment.hub.account import check_destination
 from alignment.hub.commands import destination_of, publish_finished
 from alignment.methods import METHODS
@@ -46,19 +47,32 @@ from alignment.sampling.measure import Measurement, measure
 def run(recipe: Recipe) -> Path:
     """Train `recipe` to a finished folder, going on from the last checkpoint if there is one.
 
-    Returns the output folder. Raises `UserError` for whatever the user can mend, before training starts.
+    Returns the output folder.
+
+    Raises:
+        UserError: whatever the user can mend, and whatever a library raises before the first step.
+        RunFailed: what a library raises after it.
     """
+    with told(Journal(Path(recipe.training["output_dir"]), recipe.resolved)) as journal:
+        return train_and_report(recipe, journal)
+
+
+def train_and_report(recipe: Recipe, journal: Journal) -> Path:
+    """`run`, noting in `journal` what is being done."""
     started = time.time()
+    journal.doing("reading the training arguments")
     check_packages(recipe.resolved)
     config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
     state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
     config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
     if config.deepspeed_plugin is not None:
+        journal.doing("building DeepSpeed's extensions (choose another ACCELERATE= to do without)")
         build_extensions(optimizer_on_cpu=config.deepspeed_plugin.offload_optimizer_device == "cpu")
     if config.ddp_find_unused_parameters is None:
         config.ddp_find_unused_parameters = False  # every trained parameter takes part in every step
     publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's
 
+    journal.doing("taking the output folder", "output_dir")
     with claimed_by_all(recipe, config) as folder:
         if folder.finished:
             state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
@@ -66,18 +80,25 @@ def run(recipe: Recipe) -> Path:
                 publish_finished(recipe)
             return folder.path
         if folder.resume_from:
+            journal.doing(f"reading {folder.resume_from}")
             check_resumable(folder.resume_from, config)
         if publish_after and state.is_main_process:
             check_destination(destination_of(recipe))
         method = METHODS[recipe.method]
+        journal.doing("loading the tokenizer", "tokenizer_name_or_path", "model_name_or_path")
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+        journal.doing("loading the data", "dataset_mixture", "dataset_name")
         with state.main_process_first():
             splits = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+        journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
         before = measured(recipe, recipe.model, tokenizer, "Before training")
 
         set_seed(config.seed)  # adapters are initialised before the Trainer seeds
+        journal.doing("loading the model", "model_name_or_path")
+        policy = load_policy(recipe.model)
+        journal.doing("preparing the rows and the trainer")
         trainer = method.trainer_class()(
-            model=load_policy(recipe.model),
+            model=policy,
             args=config,
             train_dataset=method.trainer_rows(splits.train),
             eval_dataset=None if splits.test is None else method.trainer_rows(splits.test),
@@ -91,9 +112,14 @@ def run(recipe: Recipe) -> Path:
         check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer))
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
+        journal.doing("training")
+        begun = int(folder.resume_from.name.rpartition("-")[2]) if folder.resume_from else 0
+        journal.stepped = lambda: trainer.state.global_step > begun
         timing = train(trainer, resume_from=folder.resume_from)
+        journal.doing(f"saving the model to {folder.path}")
         state.print(f"Saving the model to {folder.path} ...")
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
+        journal.doing("measuring and reporting the trained model", "sample_evaluation")
         after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:
             if recipe.evaluation is not None and before is not None and after is not None:
@@ -118,6 +144,7 @@ def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFol
         if PartialState().is_main_process:
             overwrite = bool(recipe.resolved.get("overwrite_output_dir"))
             found[0] = stack.enter_context(claim(Path(config.output_dir), thaw(recipe.resolved), overwrite=overwrite))
+            forget_logs(Path(config.output_dir))
         yield broadcast_object_list(found)[0]
 
 
