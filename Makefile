@@ -30,6 +30,7 @@ WORLD      := $(shell expr $(NPROC) '*' $(NNODES))
 RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(NNODES) --machine_rank $(NODE_RANK) \
               --main_process_ip $(MASTER_ADDR) --main_process_port $(MASTER_PORT))
 LAUNCHER   := $(PY) -m alignment.launch --config_file $(CONFIG) --num_processes $(WORLD) $(RENDEZVOUS)
+ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
@@ -52,22 +53,22 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 check: $(READY) ## check a recipe without training
-	@$(PY) scripts/check_recipe.py $(RECIPE) $(ARGS)
+	@$(ALIGNMENT) check $(RECIPE) $(ARGS)
 
 data: $(READY) ## download model and data of a recipe, tokenise, report
-	@$(PY) scripts/download_data.py --config $(RECIPE) $(ARGS)
+	@$(ALIGNMENT) data $(RECIPE) $(ARGS)
 
 rehearse: $(READY) ## live through a recipe in small: ZeRO-3 on two CPU processes, kill, resume, save, push
-	@$(PY) scripts/rehearse.py --config $(RECIPE) $(ARGS)
+	@$(ALIGNMENT) rehearse $(RECIPE) $(ARGS)
 
 train: $(READY) ## train a recipe; the same command continues an interrupted run
 	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
 
 generate: $(READY) ## ask the trained model: PROMPT="..."
-	@$(PY) scripts/generate.py --config $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
+	@$(ALIGNMENT) generate $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
-	@$(PY) scripts/push_to_hub.py --config $(RECIPE) $(PUSH) $(ARGS)
+	@$(ALIGNMENT) push $(RECIPE) $(PUSH) $(ARGS)
 
 bench: $(READY) ## speed and memory against the reference's method and TRL, and what ZeRO-3 costs, on CPU
 	@$(PY) benchmarks/cpu.py $(ARGS) && $(PY) benchmarks/zero3_overhead.py

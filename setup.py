@@ -45,9 +45,11 @@ setup(
         "tqdm>=4.66",
         "transformers>=5.17,<5.24",
         "trl>=1.10,<1.17",
+        "typer>=0.15",
         "wandb>=0.19,<1",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["alignment = alignment.cli.app:main"]},
     classifiers=[
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",

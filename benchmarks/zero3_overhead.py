@@ -32,7 +32,7 @@ def worker(result: Path) -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
     from alignment import SimPOConfig, SimPOTrainer
-    from alignment.cli import leave
+    from alignment.cli.exit import leave
     from alignment.extensions import build_extensions
 
     world = int(os.environ.get("WORLD_SIZE", 1))

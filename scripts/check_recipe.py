@@ -1,9 +1,6 @@
 """Check recipes without training: `python scripts/check_recipe.py <recipe> ... [--key value ...]`, or `--all`."""
 
-import sys
-
-from alignment.cli import guarded
-from alignment.recipe.summary import check
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: check(sys.argv[1:])))
+    main("check")

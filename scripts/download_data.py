@@ -1,9 +1,6 @@
-"""Fetch, check and tokenise what a recipe reads: `python scripts/download_data.py --config <recipe>`."""
+"""Fetch, check and tokenize what a recipe reads: `python scripts/download_data.py --config <recipe>`."""
 
-import sys
-
-from alignment.cli import guarded
-from alignment.hub.commands import download
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(guarded(download))
+    main("data")

@@ -1,6 +1,6 @@
 """Train a dpo recipe: `accelerate launch scripts/dpo.py --config <recipe> [--key value ...]`."""
 
-from alignment.cli import train
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    train("dpo")
+    main("train", method="dpo")

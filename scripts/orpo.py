@@ -1,6 +1,6 @@
-"""Train a orpo recipe: `accelerate launch scripts/orpo.py --config <recipe> [--key value ...]`."""
+"""Train an orpo recipe: `accelerate launch scripts/orpo.py --config <recipe> [--key value ...]`."""
 
-from alignment.cli import train
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    train("orpo")
+    main("train", method="orpo")

@@ -1,9 +1,6 @@
 """Publish a finished run: `python scripts/push_to_hub.py --config <recipe> [--hub_model_id me/model] [--dry_run]`."""
 
-import sys
-
-from alignment.cli import guarded
-from alignment.hub.commands import push
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(guarded(push))
+    main("push")

@@ -1,6 +1,6 @@
-"""Train a sft recipe: `accelerate launch scripts/sft.py --config <recipe> [--key value ...]`."""
+"""Train an sft recipe: `accelerate launch scripts/sft.py --config <recipe> [--key value ...]`."""
 
-from alignment.cli import train
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    train("sft")
+    main("train", method="sft")

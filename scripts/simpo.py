@@ -1,6 +1,6 @@
 """Train a simpo recipe: `accelerate launch scripts/simpo.py --config <recipe> [--key value ...]`."""
 
-from alignment.cli import train
+from alignment.cli.app import main
 
 if __name__ == "__main__":
-    train("simpo")
+    main("train", method="simpo")

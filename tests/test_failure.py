@@ -8,7 +8,7 @@ import pytest
 from torch.optim import SGD
 
 from alignment.blame import likely_key
-from alignment.cli import guarded
+from alignment.cli.exit import guarded
 from alignment.errors import RecipeError
 from alignment.failure import Journal, LibraryError, RunFailed, forget_logs, told
 

@@ -1,7 +1,7 @@
 """What a user did, told so that the user can mend it.
 
 Everything raised from here is a fault of the recipe, the data or the environment. Entry points print it
-on stderr without a traceback and exit with `EXIT_USER` (see `alignment.cli`); any other exception is ours.
+on stderr without a traceback and exit with `EXIT_USER` (see `alignment.cli.exit`); any other exception is ours.
 """
 
 from __future__ import annotations

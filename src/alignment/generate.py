@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alignment.recipe import ModelArguments, Recipe
 
 
-def generate(
+def answer(
     model: ModelArguments,
     prompt: str,
     *,

@@ -28,7 +28,7 @@ from alignment.errors import Preempted
 from alignment.extensions import build_extensions
 from alignment.failure import Journal, forget_logs, told
 from alignment.hub.account import check_destination
-from alignment.hub.commands import destination_of, publish_finished
+from alignment.hub.finished import destination_of, publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import as_saved, load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config

@@ -107,7 +107,7 @@ def test_a_rank_that_raises_ends_the_job_with_its_own_message(tmp_path):
     script = tmp_path / "raises.py"
     script.write_text(
         "import os, time\n"
-        "from alignment.cli import guarded\n"
+        "from alignment.cli.exit import guarded\n"
         "def main():\n"
         "    import torch.distributed as dist\n"
         "    dist.init_process_group('gloo')\n"
@@ -133,7 +133,7 @@ def test_no_worker_outlives_its_launcher(tmp_path, number):
     script.write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from alignment.cli import guarded\n"
+        "from alignment.cli.exit import guarded\n"
         "from alignment.launch import end_with_launcher\n"
         "def main():\n"
         "    end_with_launcher()\n"

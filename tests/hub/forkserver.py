@@ -19,7 +19,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer  # noqa: F401
 
 import alignment.data.load
-import alignment.hub.commands
+import alignment.hub.finished
 import alignment.hub.prepare
 import alignment.hub.publish  # noqa: F401
 

@@ -66,7 +66,7 @@ def test_patience_ends_and_is_not_spent_on_what_will_not_pass():
 def test_no_network_is_one_message_and_no_traceback(tmp_path: Path):
     code = """
 import sys
-from alignment.cli import guarded
+from alignment.cli.exit import guarded
 from alignment.hub.download import fetch_model
 sys.exit(guarded(lambda: fetch_model("them/model") and None))
 """

@@ -280,7 +280,7 @@ def test_a_card_edited_by_hand_is_pushed_as_it_is(commands, hub, run_folder: Pat
 def test_a_failed_push_after_training_says_how_to_push_later(commands, hub, run_folder: Path):
     code = f"""
 import sys
-from alignment.cli import guarded
+from alignment.cli.exit import guarded
 from alignment.hub import publish_finished
 from alignment.recipe import load_recipe
 recipe = load_recipe({str(run_folder / "gemma2-tiny.yaml")!r}, ["--hub_model_id", "me/later"])

@@ -9,7 +9,7 @@ from deepspeed.utils import safe_get_full_grad
 from packing_models import distance, gradients, packed, padded, random_pairs
 from test_model import LINEARS, adapted
 
-from alignment.cli import leave
+from alignment.cli.exit import leave
 from alignment.modeling.logps import padded_logps
 from alignment.modeling.packed import packed_logps, prepare_for_packing
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from alignment.cli.app import main
 from alignment.recipe import available_recipes, load_recipe
-from alignment.recipe.summary import check
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.yaml"))
@@ -120,7 +120,9 @@ CHECKS = [
 def test_a_check_prints_a_summary_or_the_faults(
     arguments: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check(arguments) == code
+    with pytest.raises(SystemExit) as end:
+        main("check", arguments)
+    assert end.value.code == code
     assert expected in "".join(capsys.readouterr())
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alignment.hub.account import Destination, check_destination
-    from alignment.hub.commands import destination_of, publish_finished
+    from alignment.hub.finished import destination_of, publish_finished
     from alignment.hub.publish import publish
 
 _EXPORTS = {
     "Destination": "account",
     "check_destination": "account",
-    "destination_of": "commands",
+    "destination_of": "finished",
     "publish": "publish",
-    "publish_finished": "commands",
+    "publish_finished": "finished",
 }
 
 __all__ = ["Destination", "check_destination", "destination_of", "publish", "publish_finished"]

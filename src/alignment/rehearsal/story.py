@@ -142,11 +142,11 @@ def _check_training(out: Path) -> str:
 
 
 def _answer(out: Path, rows: Rows) -> str:
-    from alignment.generate import generate
+    from alignment.generate import answer
 
     with redirect_stdout(io.StringIO()):
-        answer = generate(ModelArguments(model_name_or_path=str(out)), _question(rows), max_new_tokens=8)
-    return f"answers with {len(answer)} characters of nonsense, as a random model must"
+        said = answer(ModelArguments(model_name_or_path=str(out)), _question(rows), max_new_tokens=8)
+    return f"answers with {len(said)} characters of nonsense, as a random model must"
 
 
 def _question(rows: Rows) -> str:

@@ -19,7 +19,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
-from alignment.cli import leave
+from alignment.cli.exit import leave
 from alignment.data import tokenize_preference
 from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator

@@ -11,7 +11,7 @@ from tiny import gemma2, gemma_tokenizer, preference_rows
 from transformers import AutoModelForCausalLM
 
 from alignment import SimPOConfig, SimPOTrainer
-from alignment.cli import leave
+from alignment.cli.exit import leave
 from alignment.data import tokenize_preference
 from alignment.extensions import build_extensions
 

@@ -1,22 +1,20 @@
-"""The command line of every entry point: thin, and without a traceback for a user's mistake."""
+"""How a command ends: its exit code, without a traceback for a user's mistake."""
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import os
 import re
 import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
+
+import typer
 
 from alignment.cache_root import cache_root
 from alignment.errors import EXIT_USER, Preempted, UserError
 from alignment.failure import RunFailed, sentence, write_log
-from alignment.launch import end_with_launcher
-from alignment.terminal import tidy_output
 
 PATIENCE = 10.0
 """Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that
@@ -42,7 +40,7 @@ def guarded(main: Callable[[], int | None]) -> int:
         if os.environ.get("RANK", "0") == "0":
             print("\nStopped.", file=sys.stderr)
         return 130
-    except (SystemExit, GeneratorExit):
+    except (SystemExit, GeneratorExit, typer.BadParameter):  # the last is told by typer, with the usage
         raise
     except BaseException as error:  # native extensions panic with exceptions that are no `Exception`
         log = write_log(error, cache_root())
@@ -63,37 +61,6 @@ def lost_peer(error: BaseException) -> bool:
     return LOST_PEER.search(str(error)) is not None
 
 
-def recipe_arguments(description: str, argv: Sequence[str] | None = None) -> tuple[str, list[str]]:
-    """`--config <recipe>` and everything else, which is an override `--key value` of that recipe."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog="Every other `--key value` overrides a key of the recipe, as strictly checked as the recipe itself.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", required=True, metavar="RECIPE", help="recipe name or path of a YAML file")
-    known, overrides = parser.parse_known_args(argv)
-    return known.config, overrides
-
-
-def train(method: str | None = None, argv: Sequence[str] | None = None) -> None:
-    """Entry point of `scripts/<method>.py`: check the recipe, run it, exit."""
-
-    def main() -> None:
-        tidy_output()
-        # PyTorch deprecates names that DeepSpeed still calls, at every collective operation.
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-        end_with_launcher()
-        source, overrides = recipe_arguments(f"Train a recipe{f' with {method}' if method else ''}.", argv)
-        from alignment.recipe import load_recipe
-
-        recipe = load_recipe(source, overrides, method=method)
-        from alignment.run import run
-
-        run(recipe)
-
-    leave(guarded(main))
-
-
 def leave(code: int) -> NoReturn:
     """Exit with `code`. One of several ranks closes its connections and skips the interpreter's own teardown.
 
@@ -110,7 +77,3 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-if __name__ == "__main__":
-    train()

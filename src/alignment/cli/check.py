@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from alignment.errors import EXIT_USER, Fault, RecipeError
+import typer
 
-from .batch import Batch, plan_batch
-from .files import available_recipes
-from .recipe import Recipe, load_recipe
+from alignment.cli.arguments import Config, as_overrides, is_override
+from alignment.errors import EXIT_USER, RecipeError
+
+if TYPE_CHECKING:
+    from alignment.recipe import Recipe
 
 _WORLD_SIZES = (1, 2, 4, 8, 16)
-_USAGE = "check_recipe.py <recipe> [<recipe> ...] [--key value ...], or check_recipe.py --all [--key value ...]"
 
 
-def check(argv: Sequence[str]) -> int:
-    """Checks the recipes that `argv` names with its overrides. Returns 0, or 2 when one of them is at fault."""
-    words = list(argv)
-    every = "--all" in words
-    if every:
-        words.remove("--all")
-    first_option = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
-    names, overrides = words[:first_option], words[first_option:]
-    names = available_recipes() if every else names
+def check(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE... [--KEY VALUE | KEY=VALUE]",
+            help="Recipe names or paths of YAML files, then overrides of their keys.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every recipe that goes by name.")] = False,
+) -> int:
+    """Check recipes without training. Exit code 2 when one of them is at fault."""
+    from alignment.recipe import available_recipes
+
+    words = list(words or ())
+    first = next((at for at, word in enumerate(words) if is_override(word)), len(words))
+    names = available_recipes() if every else [*words[:first], *([config] if config else [])]
     if not names:
-        raise RecipeError(Fault(key="recipe", rule="must be named", remedy=_USAGE))
+        raise typer.BadParameter("name one or more recipes, such as quickstart, or give --all")
+    overrides = as_overrides(words[first:])
     good = [_check_one(name, overrides, short=len(names) > 1) for name in names]
     return 0 if all(good) else EXIT_USER
 
 
 def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
+    from alignment.recipe import load_recipe
+
     try:
         recipe = load_recipe(name, overrides)
     except RecipeError as error:
@@ -48,6 +62,8 @@ def show(recipe: Recipe) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from alignment.recipe.batch import Batch, plan_batch
 
     console = Console()
     settings = Table(title=f"{recipe.name}: {recipe.method}", title_justify="left", show_header=False, box=None)

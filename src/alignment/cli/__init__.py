@@ -1,0 +1,1 @@
+"""The command line: `alignment <command> RECIPE [--key value ...]`, one file a command."""

@@ -1,0 +1,48 @@
+"""The table of commands, and the one entry point of the console script, the scripts and the Make targets."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+import alignment
+from alignment.cli import check, data, generate, push, rehearse, train
+from alignment.cli.arguments import OVERRIDABLE
+from alignment.cli.exit import guarded, leave
+
+app = typer.Typer(
+    help=alignment.__doc__,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def guard(command: Callable[..., int | None]) -> Callable[..., None]:
+    """`command`, ending the process with its exit code and without a traceback for a user's mistake."""
+
+    @functools.wraps(command)
+    def guarded_command(*args: Any, **kwargs: Any) -> None:
+        leave(guarded(lambda: command(*args, **kwargs)))
+
+    return guarded_command
+
+
+for _command in (train.train, check.check, data.data, rehearse.rehearse, generate.generate, push.push):
+    app.command(context_settings=OVERRIDABLE)(guard(_command))
+
+
+def main(command: str | None = None, argv: Sequence[str] | None = None, *, method: str | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        command: what a script runs, whatever follows on its own command line.
+        argv: words of the command line; the process's own when absent.
+        method: what the recipe's method must be (`scripts/dpo.py`).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    app(args=words if command is None else [command, *words], prog_name="alignment", obj=method)
