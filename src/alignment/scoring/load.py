@@ -1,0 +1,67 @@
+"""From what a user names to a scorer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from alignment.errors import Fault, SetupError, did_you_mean
+from alignment.modeling.embedded import is_embedded
+from alignment.scoring.scorer import Scorer
+
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_GIVEN = ("folder", "name")
+"""Arguments of loaders that are no options."""
+
+
+def load_scorer(name: str, *, revision: str = "main", **options: Any) -> Scorer:
+    """The scorer that `name` means.
+
+    Args:
+        name: a folder or Hub id (a reward model, or ArmoRM, as its configuration says), or
+            `package.module:function`.
+        revision: branch, tag or commit of a Hub id.
+        options: settings of this kind of scorer: see `load_reward_model` and `load_armorm`.
+
+    Raises:
+        SetupError: there is no such scorer, it cannot score, or it has no such option.
+    """
+    if _FUNCTION.fullmatch(name) and not is_embedded(name):
+        from alignment.scoring.function import load_function
+
+        return load_function(name, **_checked(options, load_function, kind="a function"))
+    return _load_model(name, revision, options)
+
+
+def _load_model(name: str, revision: str, options: Mapping[str, Any]) -> Scorer:
+    from alignment.scoring.armorm import is_armorm
+    from alignment.scoring.armorm_scorer import load_armorm
+    from alignment.scoring.checkpoint import find_checkpoint, read_config
+    from alignment.scoring.reward_model import load_reward_model
+
+    folder = find_checkpoint(name, revision=revision)
+    if is_armorm(read_config(folder, name)):
+        return load_armorm(folder, name, **_checked(options, load_armorm, kind="ArmoRM"))
+    return load_reward_model(folder, name, **_checked(options, load_reward_model, kind="a reward model"))
+
+
+def _checked(options: Mapping[str, Any], loader: Callable[..., Scorer], *, kind: str) -> Mapping[str, Any]:
+    """`options`, once `loader` is known to have each of them, and to need no other."""
+    parameters = inspect.signature(loader).parameters
+    known = [option for option in parameters if option not in _GIVEN]
+    listed = f"its options are {', '.join(known)}" if known else "it has none"
+    faults = [
+        Fault(key=option, rule=f"is no option of {kind}", remedy=did_you_mean(option, known) or listed)
+        for option in options
+        if option not in known
+    ]
+    faults += [
+        Fault(key=option, rule=f"is needed for {kind}")
+        for option in known
+        if option not in options and parameters[option].default is inspect.Parameter.empty
+    ]
+    if faults:
+        raise SetupError(faults)
+    return options
