@@ -37,10 +37,14 @@ def test_the_final_model_is_saved_in_the_precision_of_training(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "kept"),
     [
-        ({"save_strategy": "steps", "save_steps": 100}, 5),
+        ({"save_strategy": "steps", "save_steps": 100}, 4),
         ({"save_strategy": "steps", "save_steps": 100, "save_total_limit": 2}, 3),
-        ({"save_strategy": "steps", "save_steps": 0.25}, 4),
-        ({"save_strategy": "epoch", "num_train_epochs": 3}, 3),
+        ({"save_strategy": "steps", "save_steps": 0.25}, 3),
+        ({"save_strategy": "epoch", "num_train_epochs": 3}, 2),
+        (
+            {"save_strategy": "epoch", "num_train_epochs": 3, "load_best_model_at_end": True, "eval_strategy": "epoch"},
+            3,
+        ),
         ({"save_strategy": "no"}, 1),
     ],
 )
@@ -48,11 +52,15 @@ def test_checkpoints_that_lie_on_the_disk_together(tmp_path, changes, kept):
     assert checkpoints_kept(args(tmp_path, **changes), steps=460) == kept
 
 
+def test_the_clock_keeps_what_the_limit_allows(tmp_path):
+    assert checkpoints_kept(args(tmp_path, save_strategy="no", save_total_limit=1), steps=460, by_time=True) == 2
+
+
 def test_a_run_that_does_not_fit_is_refused_with_the_numbers(tmp_path):
     model = torch.nn.Linear(10**6, 10**8, bias=False, device="meta")  # 100 trillion parameters
     with pytest.raises(SetupError) as refused:
         check_room(tmp_path, model, args(tmp_path, bf16=True, save_strategy="steps", save_steps=100), steps=460)
-    assert "5 checkpoints of 1117587" in str(refused.value)
+    assert "4 checkpoints of 1117587" in str(refused.value)
     assert "are there; make room, choose another --output_dir, or lower save_total_limit" in str(refused.value)
 
 

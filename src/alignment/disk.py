@@ -14,24 +14,24 @@ from transformers.training_args import OptimizerNames
 
 from alignment.errors import Fault, SetupError
 from alignment.precision import compute_dtype
+from alignment.recipe.sizes import adam_bytes
 
 _GIB = 2**30
-_ADAM_BYTES = {"8bit": 2, "4bit": 1}
-"""Bytes a trainable parameter that two optimiser states take, by a word in the optimiser's name; 8 in fp32."""
 _SLACK = 40 * 2**20
 """Tokenizer (Gemma's takes 35 MB), configuration, random states and logs of one saved folder."""
 
 
-def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps: int) -> None:
+def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps: int, by_time: bool = False) -> None:
     """Refuse a run whose checkpoints and final model do not fit into `folder`.
 
     Args:
         steps: optimiser steps of the run.
+        by_time: `save_every_minutes` decides when checkpoints are saved.
 
     Raises:
         SetupError: with the bytes needed and the bytes free.
     """
-    one, kept = checkpoint_bytes(model, args), checkpoints_kept(args, steps=steps)
+    one, kept = checkpoint_bytes(model, args), checkpoints_kept(args, steps=steps, by_time=by_time)
     needed = kept * one + final_bytes(model, args)
     present = sum(file.stat().st_size for file in folder.glob("checkpoint-*/**/*") if file.is_file())
     free = shutil.disk_usage(folder).free
@@ -53,7 +53,7 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimiser states."""
     trained = _trained(model)
     weights = _held_bytes(trained if hasattr(model, "peft_config") else model.parameters())
-    states = next((size for word, size in _ADAM_BYTES.items() if word in OptimizerNames(args.optim).value), 8)
+    states = adam_bytes(OptimizerNames(args.optim).value)
     master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains
     return _SLACK + weights + sum(map(_numel, trained)) * (states + master)
 
@@ -64,14 +64,21 @@ def final_bytes(model: nn.Module, args: TrainingArguments) -> float:
     return _SLACK + compute_dtype(args, model).itemsize * sum(map(_weights, model.parameters())) + adapter
 
 
-def checkpoints_kept(args: TrainingArguments, *, steps: int) -> int:
-    """Checkpoints that lie on the disk at the same time; the oldest goes after the newest is written."""
+def checkpoints_kept(args: TrainingArguments, *, steps: int, by_time: bool = False) -> int:
+    """Checkpoints that lie on the disk at the same time; the oldest goes after the newest is written.
+
+    None is saved at the last step, unless it may be the best. How many a clock will ask for nobody knows: two, when
+    nothing limits them.
+    """
+    limit = args.save_total_limit + 1 if args.save_total_limit else math.inf
+    if by_time:
+        return int(min(limit, 2))
     strategy = SaveStrategy(args.save_strategy).value
     if strategy == "no":
         return 1  # a run that is told to stop still saves one
     every = args.save_steps if args.save_steps >= 1 else args.save_steps * steps
     saves = math.ceil(steps / max(1, every)) if strategy == "steps" else math.ceil(args.num_train_epochs)
-    return max(1, min(saves, args.save_total_limit + 1 if args.save_total_limit else saves))
+    return int(max(1, min(saves - (not args.load_best_model_at_end), limit)))
 
 
 def _trained(model: nn.Module) -> list[Tensor]:

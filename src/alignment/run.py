@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, se
 from alignment.callbacks.finite import StopOnNonFinite
 from alignment.callbacks.preemption import StopOnSignal
 from alignment.callbacks.progress import show_progress
+from alignment.callbacks.saving import SaveSchedule
 from alignment.callbacks.tracking import RecipeTracking
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, resolve_chat_template
@@ -35,6 +36,7 @@ from alignment.modeling.peft import lora_config
 from alignment.packages import check_packages
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
+from alignment.recipe.saving import SAVE_EVERY_MINUTES
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
@@ -109,13 +111,14 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
         check_sharded(trainer.accelerator)
-        check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer))
+        every = recipe.resolved.get(SAVE_EVERY_MINUTES)
+        check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer), by_time=every is not None)
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         journal.doing("training")
         begun = int(folder.resume_from.name.rpartition("-")[2]) if folder.resume_from else 0
         journal.stepped = lambda: trainer.state.global_step > begun
-        timing = train(trainer, resume_from=folder.resume_from)
+        timing = train(trainer, resume_from=folder.resume_from, save_every_minutes=every)
         journal.doing(f"saving the model to {folder.path}")
         state.print(f"Saving the model to {folder.path} ...")
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
@@ -171,9 +174,10 @@ def measured(
     return result
 
 
-def train(trainer: Trainer, *, resume_from: Path | None) -> dict[str, Any]:
+def train(trainer: Trainer, *, resume_from: Path | None, save_every_minutes: float | None = None) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
     preemption = StopOnSignal()
+    trainer.add_callback(SaveSchedule(save_every_minutes))
     trainer.add_callback(preemption)
     trainer.add_callback(StopOnNonFinite(trainer))
     with preemption.listening():

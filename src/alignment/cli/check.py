@@ -64,6 +64,7 @@ def show(recipe: Recipe) -> None:
     from rich.table import Table
 
     from alignment.recipe.batch import Batch, plan_batch
+    from alignment.recipe.sizes import saves_text
 
     console = Console()
     settings = Table(title=f"{recipe.name}: {recipe.method}", title_justify="left", show_header=False, box=None)
@@ -82,4 +83,5 @@ def show(recipe: Recipe) -> None:
             if isinstance(batch, Batch):
                 batches.add_row(str(world_size), str(batch.micro_batch), str(batch.accumulation))
         console.print(batches)
+    console.print("\n" + escape(saves_text(recipe.resolved)))
     console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")

@@ -73,6 +73,7 @@ BOUNDS: Mapping[str, Bound] = {
     "logging_steps": _STEPS,
     "eval_steps": _STEPS,
     "save_steps": _STEPS,
+    "save_every_minutes": above(0, "30 loses half an hour at a crash; remove it to save by steps"),
     "eval_delay": at_least(0, "0 evaluates from the start"),
     "save_total_limit": at_least(1, "remove it to keep every checkpoint"),
     "seed": _SEED,

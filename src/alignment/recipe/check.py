@@ -17,6 +17,7 @@ from .frozen import FrozenDict, freeze
 from .keys import MOVED, NOT_HERE, unknown_key
 from .places import Places
 from .relations import relation_faults
+from .saving import save_arguments
 from .schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
 from .settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
 from .types import convert, hints, plain, required
@@ -27,6 +28,7 @@ _ROOT: Mapping[str, Any] = {
     "sample_evaluation": SampleEvaluation | None,
     "gradient_checkpointing": bool | Literal["auto"],
     "overwrite_output_dir": bool,
+    "save_every_minutes": float | None,
 }
 
 
@@ -165,7 +167,7 @@ def _mixture(values: Mapping[str, Any], found: Mapping[str, str]) -> DatasetMixt
 def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """`training` in the spelling of the installed transformers, with the few defaults that are ours."""
     fields = hints(METHODS[method].config_class())
-    arguments = {**DEFAULTS, **training}
+    arguments = {**DEFAULTS, **training, **save_arguments(values)}
     if "warmup_ratio" in arguments:
         ratio = arguments.pop("warmup_ratio")
         arguments["warmup_steps"] = arguments.get("warmup_steps") or ratio

@@ -8,6 +8,7 @@ from alignment.errors import Fault, did_you_mean
 
 from .batch import batch_faults
 from .data_relations import DATA_RULES
+from .saving import SAVING_RULES
 from .settings import Settings
 
 Rule = Callable[[Settings], Iterator[Fault]]
@@ -216,6 +217,7 @@ RULES: tuple[Rule, ...] = (
     _precision,
     *DATA_RULES,
     _best_model,
+    *SAVING_RULES,
     _adapters,
     _attention,
     _batch,

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from alignment.local_hub import HubServer
 from alignment.methods import METHODS
 from alignment.recipe import ModelArguments, load_recipe
 from alignment.rehearsal.miniature import build_miniature
 from alignment.rehearsal.processes import Finished, running
 from alignment.rehearsal.rows import Rows, rehearsal_rows, texts_of, write_rows
-from alignment.rehearsal.shrunk import SAVE_EVERY, STEPS, shrunk_settings
+from alignment.rehearsal.shrunk import REPOSITORY, SAVE_EVERY, STEPS, shrunk_settings
 from alignment.rehearsal.stages import StageFailed, Stages
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,6 +41,7 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "WANDB_MODE": "offline",
 }
 
 NOT_PROVEN = (
@@ -72,7 +75,8 @@ def rehearse(source: str, overrides: list[str], *, keep: bool = False) -> int:
             path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
             stage.saw = facts[-1]
         console.print("".join(f"    {fact}\n" for fact in (rows.origin, *facts, *told)), end="")
-        _life(stages, path, scratch, rows)
+        with HubServer() as hub:
+            _life(stages, settings, path, scratch, rows, hub)
     except StageFailed as failure:
         console.print(stages.table())
         console.print(f"\n[red]{failure}[/red]\nEverything is kept in {scratch}.", markup=True)
@@ -86,8 +90,17 @@ def rehearse(source: str, overrides: list[str], *, keep: bool = False) -> int:
     return 0
 
 
-def _life(stages: Stages, recipe: Path, scratch: Path, rows: Rows) -> None:
+def _life(stages: Stages, settings: Mapping[str, Any], recipe: Path, scratch: Path, rows: Rows, hub: HubServer) -> None:
     out = scratch / "out"
+    offline = {**ENVIRONMENT, "WANDB_DIR": str(scratch), "TRACKIO_DIR": str(scratch / "trackio")}
+    online = offline | {
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": "hf_test_me_write",
+        "HF_HOME": str(scratch / "hub-home"),
+    }
+    environment = online if settings.get("push_to_hub") else offline
     train: list[str | Path] = [
         sys.executable,
         "-m",
@@ -100,7 +113,7 @@ def _life(stages: Stages, recipe: Path, scratch: Path, rows: Rows) -> None:
     train += [ROOT / "scripts/train.py", "--config", recipe]
 
     with stages.stage("train on two processes, ZeRO-3; kill one") as stage:
-        with running(train, scratch / "train.log", ENVIRONMENT) as job:
+        with running(train, scratch / "train.log", environment) as job:
             job.wait_for(out / f"checkpoint-{SAVE_EVERY}/trainer_state.json", timeout=TIMEOUT)
             job.ranks()[-1].send_signal(signal.SIGKILL)
             done = job.finish(timeout=60)
@@ -110,11 +123,11 @@ def _life(stages: Stages, recipe: Path, scratch: Path, rows: Rows) -> None:
         stage.saw = f"checkpoint-{SAVE_EVERY} written; rank 1 killed; the job ended with exit code {done.code}"
 
     with stages.stage("the same command again: resume, evaluate, save") as stage:
-        with running(train, scratch / "resume.log", ENVIRONMENT) as job:
+        with running(train, scratch / "resume.log", environment) as job:
             done = job.finish(timeout=TIMEOUT)
         assert done.code == 0, f"exit code {done.code}:\n{_tail(done)}"
         assert f"Continuing from {out}/checkpoint-" in done.output, "it did not continue from the checkpoint"
-        stage.saw = _check_training(out)
+        stage.saw = _check_training(out, settings)
 
     with stages.stage("reload and answer") as stage:
         stage.saw = _answer(out, rows)
@@ -126,19 +139,24 @@ def _life(stages: Stages, recipe: Path, scratch: Path, rows: Rows) -> None:
         assert card.data.library_name == "transformers" and card.data.tags, "the card's metadata is not complete"
         stage.saw = f"tags {', '.join(card.data.tags)}; {len(card.text.split())} words"
 
-    with stages.stage("push to a Hub over HTTP, download again") as stage:
-        stage.saw = _publish(recipe, out, scratch)
+    with stages.stage("push to a Hub over HTTP, push again, download") as stage:
+        stage.saw = _publish(recipe, out, scratch, hub, online, branch=settings.get("hub_revision") or "main")
 
 
-def _check_training(out: Path) -> str:
-    """Every step logged once, evaluation logged, stage 3 active."""
+def _check_training(out: Path, settings: Mapping[str, Any]) -> str:
+    """Every step logged once, evaluation logged, answers compared where the recipe asks for it, stage 3 active."""
     history = json.loads((out / "trainer_state.json").read_text())["log_history"]
     losses = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
     assert sorted(losses) == list(range(1, STEPS + 1)), f"logged steps {sorted(losses)} instead of 1 to {STEPS}"
     assert any("eval_loss" in entry for entry in history), "no evaluation was logged"
     distributed = json.loads((out / "run_manifest.json").read_text())["distributed"]
     assert distributed["zero_stage"] == 3 and distributed["world_size"] == 2, f"it ran as {distributed}"
-    return f"ZeRO-3 on 2 processes, {STEPS} steps, loss {losses[1]:.3f} -> {losses[STEPS]:.3f}, evaluated"
+    sampled = settings.get("sample_evaluation") is not None
+    assert sampled == (out / "before_after.json").is_file(), "answers before and after training were not compared"
+    return (
+        f"ZeRO-3 on 2 processes, {STEPS} steps, loss {losses[1]:.3f} -> {losses[STEPS]:.3f}, evaluated"
+        + ", answers compared" * sampled
+    )
 
 
 def _answer(out: Path, rows: Rows) -> str:
@@ -158,41 +176,27 @@ def _question(rows: Rows) -> str:
     return user[0]
 
 
-def _publish(recipe: Path, out: Path, scratch: Path) -> str:
-    from alignment.local_hub import HubServer
-
-    name = "me/rehearsal"
-    with HubServer() as hub:
-        environment = {
-            **ENVIRONMENT,
-            "HF_HUB_OFFLINE": "0",
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_TOKEN": "hf_test_me_write",
-            "HF_HOME": str(scratch / "hub-home"),
-        }
-        push: list[str | Path] = [
-            sys.executable,
-            ROOT / "scripts/push_to_hub.py",
-            "--config",
-            recipe,
-            "--hub_model_id",
-            name,
-        ]
-        fetch = (
-            f"from huggingface_hub import snapshot_download as d; d({name!r}, local_dir={str(scratch / 'pulled')!r})"
-        )
-        for command, log in ((push, "push.log"), ([sys.executable, "-c", fetch], "pull.log")):
-            with running(command, scratch / log, environment) as job:
-                done = job.finish(timeout=TIMEOUT)
-            assert done.code == 0, f"exit code {done.code}:\n{_tail(done)}"
-        commit = hub.store.repos["model", name].at("main")
-        assert commit is not None, f"{name} has no branch main"
+def _publish(
+    recipe: Path, out: Path, scratch: Path, hub: HubServer, environment: Mapping[str, str], *, branch: str
+) -> str:
+    pulled = scratch / "pulled"
+    push: list[str | Path] = [sys.executable, ROOT / "scripts/push_to_hub.py", "--config", recipe]
+    fetch = (
+        f"from huggingface_hub import snapshot_download as d; "
+        f"d({REPOSITORY!r}, revision={branch!r}, local_dir={str(pulled)!r})"
+    )
+    for command, log in ((push, "push.log"), (push, "again.log"), ([sys.executable, "-c", fetch], "pull.log")):
+        with running(command, scratch / log, environment) as job:
+            done = job.finish(timeout=TIMEOUT)
+        assert done.code == 0, f"exit code {done.code}:\n{_tail(done)}"
+        assert log != "again.log" or "Already published" in done.output, f"it was sent again:\n{_tail(done)}"
+    commit = hub.store.repos["model", REPOSITORY].at(branch)
+    assert commit is not None, f"{REPOSITORY} has no branch {branch}"
     sent, received = (
-        hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() for folder in (out, scratch / "pulled")
+        hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() for folder in (out, pulled)
     )
     assert sent == received, "the downloaded weights are not those that were sent"
-    return f"{len(commit.files)} files in {name}; the weights came back byte for byte"
+    return f"{len(commit.files)} files in {REPOSITORY}; the weights came back byte for byte"
 
 
 def _tail(done: Finished, lines: int = 25) -> str:

@@ -91,7 +91,7 @@ def measure(
     Raises:
         DataError: a prompt file is missing or a row of it is malformed.
     """
-    prompts = [row["prompt"] for row in _rows(base / evaluation.prompts, ("prompt",))]
+    prompts = [row["prompt"] for row in prompt_rows(base / evaluation.prompts, ("prompt",))]
     control = _control_rows(evaluation, base)
     asked = [*prompts, *(row["prompt"] for row in control)]
     with counted(label, len(asked) * evaluation.samples_per_prompt, "answers") as advance:
@@ -161,10 +161,10 @@ def _rate(passes: Sequence[Sequence[bool]]) -> Rate:
 def _control_rows(evaluation: SampleEvaluation, base: Path) -> list[dict[str, Any]]:
     if evaluation.control_prompts is None:
         return []
-    return _rows(base / evaluation.control_prompts, ("prompt", "expected"))
+    return prompt_rows(base / evaluation.control_prompts, ("prompt", "expected"))
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+def prompt_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of a prompt file. Raises DataError that lists every malformed row."""
     if not path.is_file():
         raise DataError(Fault(key=f"prompt file {path}", rule="does not exist", remedy="correct sample_evaluation"))
