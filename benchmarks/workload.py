@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
-from alignment.data.balance import BalancedPlan, micro_steps_for
+from alignment.data.balance import BalancedPlan
 from alignment.throughput import Geometry, PairLengths, forward_flops
 
 BETA, GAMMA_BETA_RATIO = 10.0, 0.5
@@ -141,6 +141,5 @@ def balanced_micro_batches(
     """Our deal of the same pairs under a token budget: `[micro_step][rank] -> pairs`."""
     costs = [forward_flops(geometry, pair) for pair in lengths]
     sizes = [sum(pair) for pair in lengths]
-    steps = micro_steps_for([range(len(pairs))], costs, sizes, world_size=world, tokens_per_device=tokens)
-    plan = BalancedPlan(costs, micro_steps=steps)(range(len(pairs)), world)
+    plan = BalancedPlan(costs, sizes, tokens_per_device=tokens)(range(len(pairs)), world)
     return [[[pairs[i] for i in rows] for rows in ranks] for ranks in plan]

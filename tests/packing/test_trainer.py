@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from datasets import Dataset
@@ -29,7 +31,7 @@ def tokens(tokenizer):
     return Dataset.from_list(rows)
 
 
-def train(folder, tokens, tokenizer, *, peft=False, orpo=False, **changes):
+def train(folder, tokens, tokenizer, *, peft=False, orpo=False, resume=False, **changes):
     """Three full steps of 8 pairs and a last one of 2, evaluated at the end."""
     settings = {
         "output_dir": str(folder),
@@ -58,7 +60,7 @@ def train(folder, tokens, tokenizer, *, peft=False, orpo=False, **changes):
         processing_class=tokenizer,
         peft_config=LoraConfig(r=4, target_modules=["q_proj", "down_proj", "lm_head"]) if peft else None,
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     trainer.evaluate()
     return trainer
 
@@ -116,15 +118,17 @@ def test_a_step_accumulates_what_the_budget_demands(tmp_path, tokens, tokenizer)
     assert longest < 150
     facts = trainer.batch_facts
     assert facts["global_batch_size"] == 8
-    assert trainer.args.gradient_accumulation_steps == facts["micro_batches"] > 4
     assert trainer.state.global_step == 4
-    for batch in trainer.get_train_dataloader():
-        assert batch["input_ids"].numel() <= 150
+    steps = list(trainer.get_train_dataloader())
+    assert max(batch["input_ids"].numel() for step in steps for batch in step) == facts["largest_micro_batch"] <= 150
+    counts = [len(step) for step in steps]
+    assert (max(counts), min(counts)) == (facts["micro_batches"], facts["fewest_micro_batches"])
+    assert counts[0] > 4 > counts[-1], "the last step has 2 pairs instead of 8"
 
 
-@pytest.mark.parametrize("changes", [{}, {"tokens_per_device": 20}], ids=["one micro-step", "fillers in the last step"])
+@pytest.mark.parametrize("changes", [{}, {"tokens_per_device": 20}], ids=["one micro-step", "a pair a micro-step"])
 def test_every_log_says_how_fast_the_step_was(tmp_path, tokens, tokenizer, changes):
-    """A pair a row makes 8 micro-steps of every step; 6 of the last step's hold fillers, which are no work done."""
+    """A pair a row makes 8 micro-steps of every step, and 2 of the last."""
     trainer = train(tmp_path, tokens, tokenizer, **changes)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     for entry, pairs in zip(steps, (8, 8, 8, 2), strict=True):
@@ -163,3 +167,15 @@ def test_gradient_checkpointing_auto(tmp_path, tokens, tokenizer):
 def test_peaks_by_the_drivers_names(name, teraflops):
     assert peak_flops(name) == teraflops * 1e12
     assert peak_flops("NVIDIA Unheard-of 9000") is None
+
+
+def test_a_resumed_run_counts_steps_whatever_they_are_made_of(tmp_path, tokens, tokenizer):
+    """Five or more micro-batches a step and two in the last: begun again after step 3 of 8, nothing is lost."""
+    settings = {"tokens_per_device": 150, "num_train_epochs": 2, "save_strategy": "steps", "save_steps": 3}
+    whole = train(tmp_path / "whole", tokens, tokenizer, **settings)
+    for checkpoint in ("checkpoint-6", "checkpoint-8"):
+        shutil.rmtree(tmp_path / "whole" / checkpoint)
+    resumed = train(tmp_path / "whole", tokens, tokenizer, resume=True, **settings)
+    losses = [[entry["loss"] for entry in trainer.state.log_history if "loss" in entry] for trainer in (whole, resumed)]
+    assert len(losses[0]) == 8 and losses[0] == losses[1]
+    assert all(map(torch.equal, whole.model.parameters(), resumed.model.parameters()))

@@ -2,14 +2,15 @@
 
 A step's pairs go into `world x micro-steps` bins, one packed row each. Longest processing time first (Graham 1969)
 keeps the bins' costs within a percent or two of each other, where a random deal of real lengths wastes a quarter
-of the machine. The number of micro-steps follows from how many tokens a device may hold.
+of the machine. The number of micro-steps of each step follows from how many tokens a device may hold.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 
 def balanced_plan(costs: Sequence[float], bins: int) -> list[list[int]]:
@@ -30,20 +31,22 @@ def balanced_plan(costs: Sequence[float], bins: int) -> list[list[int]]:
 
 
 class BalancedPlan:
-    """A `Plan` for `StepSampler`: rows of a step to `[micro_step][rank] -> rows`."""
+    """A `Plan` for `WholeStepSampler`: rows of a step to `[micro_step][rank] -> rows`, in as few micro-steps as fit."""
 
-    def __init__(self, costs: Sequence[float], *, micro_steps: int) -> None:
+    def __init__(self, costs: Sequence[float], sizes: Sequence[int], *, tokens_per_device: int) -> None:
         """
         Args:
             costs: of every row of the data set, in any unit.
-            micro_steps: of every optimiser step; fixed for a run (`gradient_accumulation_steps`).
+            sizes: tokens of every row of the data set.
+            tokens_per_device: tokens that no bin exceeds, unless a single row does.
         """
         self.costs = costs
-        self.micro_steps = micro_steps
+        self.sizes = sizes
+        self.tokens_per_device = tokens_per_device
 
     def __call__(self, rows: Sequence[int], world_size: int) -> list[list[list[int]]]:
-        costs = [self.costs[row] for row in rows]
-        bins = balanced_plan(costs, world_size * self.micro_steps)
+        costs, sizes = [self.costs[row] for row in rows], [self.sizes[row] for row in rows]
+        bins = fewest_bins(costs, sizes, world_size=world_size, limit=self.tokens_per_device)
         return [
             [[rows[item] for item in content] for content in ranks] for ranks in _deal_to_ranks(bins, costs, world_size)
         ]
@@ -67,30 +70,27 @@ def _deal_to_ranks(bins: list[list[int]], costs: Sequence[float], world_size: in
     return micro_steps
 
 
-def micro_steps_for(
-    steps: Iterable[Sequence[int]],
-    costs: Sequence[float],
-    sizes: Sequence[int],
-    *,
-    world_size: int,
-    tokens_per_device: int,
-) -> int:
-    """The fewest micro-steps with which no device ever holds more than `tokens_per_device` tokens.
+def fewest_bins(costs: Sequence[float], sizes: Sequence[int], *, world_size: int, limit: int) -> list[list[int]]:
+    """Balanced bins, `world_size` for each of as few micro-steps as keep every bin within `limit` tokens.
 
-    A pair that is longer than that all by itself gets a bin of its own and is trained on.
+    An item that is larger than that all by itself gets a bin of its own.
+    """
+    least = math.ceil(sum(min(size, limit) for size in sizes) / (world_size * limit))
+    for micro_steps in itertools.count(max(1, least)):
+        bins = balanced_plan(costs, world_size * micro_steps)
+        if all(len(content) <= 1 or sum(sizes[item] for item in content) <= limit for content in bins):
+            return bins
+    raise AssertionError("a bin for every item always fits")
+
+
+def machine_cost(plan: Sequence[Sequence[Sequence[int]]], costs: Sequence[float], *, lock_step: bool) -> float:
+    """What a step costs all ranks together, waiting included, in the unit of `costs`.
 
     Args:
-        steps: the rows of every optimiser step of the run.
-        costs, sizes: cost and tokens of every row of the data set.
+        plan: `[micro_step][rank] -> rows`.
+        costs: of every row of the data set.
+        lock_step: ranks wait for each other in every micro-step (sharded runs), not only at the end of the step.
     """
-    columns = [([costs[row] for row in rows], [sizes[row] for row in rows]) for rows in steps]
-    dearest = max((sum(min(size, tokens_per_device) for size in step) for _, step in columns), default=1)
-    micro_steps = math.ceil(dearest / (world_size * tokens_per_device))
-    while not all(_fits(*column, world_size * micro_steps, tokens_per_device) for column in columns):
-        micro_steps += 1
-    return micro_steps
-
-
-def _fits(costs: Sequence[float], sizes: Sequence[int], bins: int, limit: int) -> bool:
-    plan = balanced_plan(costs, bins)
-    return all(len(content) == 1 or sum(sizes[item] for item in content) <= limit for content in plan)
+    totals = [[sum(costs[row] for row in rows) for rows in ranks] for ranks in plan]
+    slowest = sum(map(max, totals)) if lock_step else max(map(sum, zip(*totals, strict=True)))
+    return len(totals[0]) * slowest

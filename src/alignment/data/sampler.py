@@ -36,7 +36,7 @@ def even_plan(micro_batch_size: int) -> Plan:
     return plan
 
 
-class StepSampler(Sampler[list[PairRef]]):
+class StepSampler(Sampler[Any]):
     """Batch sampler: yields this rank's micro-batches, optimiser step after optimiser step.
 
     With a `seed`, an epoch's order is the one a plain `transformers.Trainer` of that seed visits; without one, the
@@ -79,11 +79,16 @@ class StepSampler(Sampler[list[PairRef]]):
             if len(rows) == self.global_batch_size or not self.drop_last:
                 yield rows
 
-    def __iter__(self) -> Iterator[list[PairRef]]:
+    def micro_batches(self, rows: Sequence[int]) -> Iterator[list[PairRef]]:
+        """This rank's share of the step of these rows."""
+        for ranks in self.plan(rows, self.world_size):
+            mine = ranks[self.rank]
+            yield [(row, 1.0) for row in mine] if mine else [(rows[0], 0.0)]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Micro-batches, each a list of `PairRef`."""
         for rows in self.steps():
-            for ranks in self.plan(rows, self.world_size):
-                mine = ranks[self.rank]
-                yield [(row, 1.0) for row in mine] if mine else [(rows[0], 0.0)]
+            yield from self.micro_batches(rows)
 
     def __len__(self) -> int:
         full_steps, rest = divmod(self.num_rows, self.global_batch_size)
@@ -93,9 +98,21 @@ class StepSampler(Sampler[list[PairRef]]):
         return micro_steps
 
 
-def training_sampler(args: TrainingArguments, *, num_rows: int, global_batch_size: int, plan: Plan) -> StepSampler:
-    """The shuffled micro-batches of a run on this rank; what is planned and what is trained on come from here."""
-    return StepSampler(
+class WholeStepSampler(StepSampler):
+    """Yields all micro-batches of an optimiser step at once, as many as the plan makes of it."""
+
+    def __iter__(self) -> Iterator[list[list[PairRef]]]:
+        for rows in self.steps():
+            yield list(self.micro_batches(rows))
+
+    def __len__(self) -> int:
+        full_steps, rest = divmod(self.num_rows, self.global_batch_size)
+        return full_steps + (rest > 0 and not self.drop_last)
+
+
+def training_sampler(args: TrainingArguments, *, num_rows: int, global_batch_size: int, plan: Plan) -> WholeStepSampler:
+    """The shuffled steps of a run on this rank; what is planned and what is trained on come from here."""
+    return WholeStepSampler(
         num_rows=num_rows,
         global_batch_size=global_batch_size,
         plan=plan,
@@ -115,7 +132,9 @@ class PairDataset(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, ref: PairRef) -> dict[str, Any]:
+    def __getitem__(self, ref: PairRef | list[PairRef]) -> Any:
+        if isinstance(ref, list):  # a micro-batch of a whole step
+            return [self[pair] for pair in ref]
         row, weight = ref
         return {**self.pairs[row], "index": row, "weight": weight}
 

@@ -210,4 +210,6 @@ def _micro_batches(run: FinishedRun) -> str:
     batch = run.manifest["batch"]
     packed = "tokens_per_device" in batch
     processes, micro = plural(batch["world_size"], "process"), plural(batch["micro_batches"], "micro-batch")
+    if batch.get("fewest_micro_batches", batch["micro_batches"]) != batch["micro_batches"]:
+        micro = f"{batch['fewest_micro_batches']} to {micro}"
     return f"{processes}, {micro}, {'packed' if packed else count(batch['per_device_train_batch_size'])} rows"

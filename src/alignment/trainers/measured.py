@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Trainer
 
 from alignment.callbacks.throughput import Throughput
@@ -21,13 +20,11 @@ class MeasuredTrainer(Trainer):
         self._throughput = Throughput(self.model.config, self.args.device, padded=padded, forward_passes=forward_passes)
         self.add_callback(self._throughput)
 
-    def get_batch_samples(self, *args: Any) -> tuple[list[Mapping[str, Any]], Tensor | None]:
-        """The micro-batches of an optimiser step."""
-        batches, items = super().get_batch_samples(*args)
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of one micro-batch."""
         if self._throughput:
-            for batch in batches:
-                self._throughput.count(batch)
-        return batches, items
+            self._throughput.count(inputs)
+        return super().training_step(model, inputs, num_items_in_batch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self._throughput and "loss" in logs:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from alignment.data.balance import BalancedPlan, micro_steps_for
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.distribution import sharding_now
-from alignment.modeling.recompute import Budget, activation_memory, checkpoint_first_layers, plan_memory
+from alignment.modeling.recompute import (
+    Budget,
+    activation_memory,
+    checkpoint_first_layers,
+    layers_to_checkpoint,
+    plan_memory,
+    tokens_that_fit,
+)
 from alignment.precision import compute_dtype
 from alignment.throughput import Geometry, PairLengths, forward_flops
 from alignment.trainers.config import ReferenceFreeConfig
+from alignment.trainers.dealing import Deal, Workload, deal, waiting_advice
+
+MICRO_STEP_TOKENS = 512
+"""What a micro-step costs beside its tokens, in tokens: launches, and gathering sharded weights. A guess."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +36,19 @@ class Packing:
     """How a run packs."""
 
     budget: Budget
-    plan: BalancedPlan
-    micro_steps: int
-    """Micro-steps of every optimiser step: the run's `gradient_accumulation_steps`."""
+    dealt: Deal
+    advice: str | None
+    """What to tell before the run, if its ranks will wait much."""
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, Any]:
         """For the log and the manifest."""
         return {
             "tokens_per_device": self.budget.tokens,
-            "micro_batches": self.micro_steps,
+            "largest_micro_batch": self.dealt.largest,
+            "micro_batches": self.dealt.most,
+            "fewest_micro_batches": self.dealt.fewest,
             "checkpointed_layers": self.budget.checkpointed_layers,
+            "waiting": round(self.dealt.waiting, 4),
         }
 
 
@@ -48,31 +62,71 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
     """
     geometry = Geometry.of(model.config)
     lengths = pair_lengths_of(train_dataset)
-    costs = [forward_flops(geometry, pair) for pair in lengths]
-    sizes = [sum(pair) for pair in lengths]
+    workload = Workload(
+        steps=list(steps_of(args, len(lengths))),
+        costs=[forward_flops(geometry, pair) for pair in lengths],
+        sizes=[sum(pair) for pair in lengths],
+        lock_step=shards_of(args) > 1,
+    )
     memory = activation_memory(model, geometry, args.device, shards=shards_of(args))
+    itemsize = compute_dtype(args, model).itemsize
+    # Ranks that planned differently would wait for each other for ever.
+    memory = None if memory is None else min(gather_object([memory]))
     budget = plan_memory(
         geometry,
-        compute_dtype(args, model).itemsize,
-        # Ranks that planned differently would wait for each other for ever.
-        None if memory is None else min(gather_object([memory])),
+        itemsize,
+        memory,
         checkpointing=args.gradient_checkpointing,
-        longest_pair=max(sizes),
+        longest_pair=max(workload.sizes),
         tokens=args.tokens_per_device,
         fused=fused,
     )
-    micro_steps = micro_steps_for(
-        list(steps_of(args, len(sizes))),
-        costs,
-        sizes,
-        world_size=args.world_size,
-        tokens_per_device=budget.tokens,
+    dealt = deal(workload, world_size=args.world_size, tokens=budget.tokens)
+    if memory is not None and args.gradient_checkpointing == "auto":
+        need = partial(layers_to_checkpoint, geometry, itemsize, memory, fused=fused)
+        fits = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=0, fused=fused)
+        budget, dealt = fitted(workload, dealt, args, geometry, need=lambda tokens: need(tokens=tokens), unchecked=fits)
+    return Packing(
+        budget=budget,
+        dealt=dealt,
+        advice=waiting_advice(workload, world_size=args.world_size, tokens=budget.tokens, waiting=dealt.waiting),
     )
-    return Packing(budget=budget, plan=BalancedPlan(costs, micro_steps=micro_steps), micro_steps=micro_steps)
+
+
+def fitted(
+    workload: Workload,
+    dealt: Deal,
+    args: ReferenceFreeConfig,
+    geometry: Geometry,
+    *,
+    need: Callable[[int], int],
+    unchecked: int,
+) -> tuple[Budget, Deal]:
+    """From the run's largest micro-batch back to the layers that it needs checkpointed.
+
+    A budget is planned for more tokens than any micro-batch may turn out to hold. And a smaller one that needs no
+    checkpointing at all is better where computing layers again costs more than the micro-steps it saves.
+
+    Args:
+        dealt: under the budget as first planned.
+        need: tokens of a micro-batch -> layers to checkpoint.
+        unchecked: tokens that fit without checkpointing.
+    """
+    choices = [dealt]
+    if args.tokens_per_device is None and max(workload.sizes) <= unchecked < dealt.plan.tokens_per_device:
+        choices.append(deal(workload, world_size=args.world_size, tokens=unchecked))
+
+    def cost(choice: Deal) -> float:
+        again = need(choice.largest) / geometry.layers
+        beside = choice.micro_steps * args.world_size * MICRO_STEP_TOKENS * 2 * geometry.block_parameters
+        return (choice.machine + beside) * (3 + again)
+
+    best = min(choices, key=cost)
+    return Budget(tokens=best.plan.tokens_per_device, checkpointed_layers=need(best.largest)), best
 
 
 def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any) -> None:
-    """Let the Trainer's loop accumulate over the planned micro-steps and checkpoint the planned layers.
+    """Tell DeepSpeed the largest number of micro-steps, and checkpoint the planned layers.
 
     Without a plan, `gradient_checkpointing: auto` means every layer: padded rows have no token budget.
     """
@@ -85,12 +139,12 @@ def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any
         # Liger's fused loss replaces the model's forward, knows no soft-cap, and has no place in ours.
         own = {"fused_linear_cross_entropy": False, "cross_entropy": False}
         args.liger_kernel_config = {**(args.liger_kernel_config or {}), **own}
-    args.gradient_accumulation_steps = packing.micro_steps
+    args.gradient_accumulation_steps = packing.dealt.most
     deepspeed = getattr(args, "hf_deepspeed_config", None)
     if deepspeed is not None:
         # A configuration given as `deepspeed:` was filled in from the arguments when they were made.
-        deepspeed.config["gradient_accumulation_steps"] = packing.micro_steps
-        deepspeed.config["train_batch_size"] = args.train_batch_size * packing.micro_steps * args.world_size
+        deepspeed.config["gradient_accumulation_steps"] = packing.dealt.most
+        deepspeed.config["train_batch_size"] = args.train_batch_size * packing.dealt.most * args.world_size
     if auto:
         checkpoint_first_layers(model, packing.budget.checkpointed_layers)
 

@@ -8,7 +8,7 @@ micro-batches and ranks, metrics and evaluation live here once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,11 +27,11 @@ from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
-from alignment.trainers.measured import MeasuredTrainer
 from alignment.trainers.packing import apply_packing, global_batch_size
+from alignment.trainers.whole_steps import WholeStepTrainer, collated_step
 
 
-class ReferenceFreeTrainer(MeasuredTrainer):
+class ReferenceFreeTrainer(WholeStepTrainer):
     """Trains on preference pairs `{chosen, rejected}` or on their tokens `{prompt_ids, chosen_ids, rejected_ids}`.
 
     Args:
@@ -68,8 +68,11 @@ class ReferenceFreeTrainer(MeasuredTrainer):
             self._tokenized(split, args, processing_class) for split in (train_dataset, eval_dataset)
         )
         self.global_batch_size = global_batch_size(args)
+        self._accumulation = args.gradient_accumulation_steps
         self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
         apply_packing(self.layout.packing, args, model)
+        if self.layout.packing and self.layout.packing.advice:
+            PartialState().print(self.layout.packing.advice)
         self._meters = {"train": MeanMeter(), "eval": MeanMeter()}
         self._finite: list[tuple[Tensor, Tensor]] = []
         super().__init__(
@@ -111,16 +114,17 @@ class ReferenceFreeTrainer(MeasuredTrainer):
     def batch_facts(self) -> dict[str, int]:
         """What the manifest says of a step beyond the arguments."""
         packing = self.layout.packing
-        return {"global_batch_size": self.global_batch_size, **(packing.facts() if packing else {})}
+        how = packing.facts() if packing else {"micro_batches": self._accumulation}
+        return {"global_batch_size": self.global_batch_size, **how}
 
     def get_train_dataloader(self) -> StepDataLoader:
         sampler = training_sampler(
             self.args,
             num_rows=len(self.train_dataset),
             global_batch_size=self.global_batch_size,
-            plan=self.layout.packing.plan if self.layout.packing else even_plan(self.args.train_batch_size),
+            plan=self.layout.packing.dealt.plan if self.layout.packing else even_plan(self.args.train_batch_size),
         )
-        return self._loader(self.train_dataset, sampler)
+        return self._loader(self.train_dataset, sampler, collate=partial(collated_step, self.data_collator))
 
     def get_eval_dataloader(self, eval_dataset: Any | None = None) -> StepDataLoader:
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -133,14 +137,14 @@ class ReferenceFreeTrainer(MeasuredTrainer):
             world_size=self.args.world_size,
             rank=self.args.process_index,
         )
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, sampler, collate=self.data_collator)
 
-    def _loader(self, dataset: Any, sampler: StepSampler) -> StepDataLoader:
+    def _loader(self, dataset: Any, sampler: StepSampler, *, collate: Callable[[Any], Any]) -> StepDataLoader:
         # Not handed to accelerate: the sampler already knows this rank's share.
         return StepDataLoader(
             PairDataset(dataset),
             batch_sampler=sampler,
-            collate_fn=self.data_collator,
+            collate_fn=collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_persistent_workers,
@@ -149,11 +153,13 @@ class ReferenceFreeTrainer(MeasuredTrainer):
 
     # -- the loss
 
-    def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Tensor]], device: torch.device) -> Tensor:
+    def _get_num_items_in_batch(
+        self, batch_samples: Sequence[Sequence[Mapping[str, Tensor]]], device: torch.device
+    ) -> Tensor:
         """`[pairs, chosen tokens]` of the whole optimiser step: all its micro-batches on all ranks."""
         self._finite.clear()
         counts = torch.zeros(2, device=device)
-        for batch in batch_samples:
+        for batch in (micro_batch for step in batch_samples for micro_batch in step):
             weight = batch["weight"]
             tokens = torch.bincount(batch["target_rows"], minlength=2 * len(weight))[: len(weight)]
             counts += torch.stack([weight.sum(), (weight * tokens).sum()]).to(device)
@@ -168,7 +174,7 @@ class ReferenceFreeTrainer(MeasuredTrainer):
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """This micro-batch's share of the step's mean loss, times the ranks it will be averaged over."""
         if num_items_in_batch is None:
-            num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
+            num_items_in_batch = self._get_num_items_in_batch([[inputs]], self.args.device)
         step_pairs, step_tokens = num_items_in_batch
         logps = self.layout.logps(model, inputs)
         weight = inputs["weight"].to(logps.sums.dtype)
