@@ -11,7 +11,7 @@ import yaml
 from transformers import Trainer
 
 from alignment.data import SourceFacts
-from alignment.data.load import Splits
+from alignment.data.splits import TokenSplits
 from alignment.modeling.stopping import stop_token_ids
 from alignment.recipe import Recipe, load_recipe
 from alignment.report import build_card, build_manifest, plot_curves, write_manifest
@@ -85,7 +85,7 @@ def finished_run(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     sources = sources or (source(), source(split="test", rows=16))
-    splits = Splits(range(160), range(16), sources)
+    splits = TokenSplits(range(160), range(16), sources, prepared={}, told=())
     timing = {"train_seconds": 61.25, "wall_seconds": 75.0}
     manifest = build_manifest(
         recipe, trainer=trainer, splits=splits, **{"timing": timing, "attention_backend": "eager", **facts}

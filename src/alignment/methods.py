@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,8 +40,8 @@ class Method:
     """`module:Class` of its `TrainingArguments`."""
     trainer: str
     """`module:Class` of its `transformers.Trainer`."""
-    rows: str | None
-    """`module:function` from checked rows to what the trainer takes; `None` when it takes them as they are."""
+    rules: str
+    """`module:Class` of the rules by which its rows become tokens."""
     paper: Paper
     formula: str
     """The objective as LaTeX, for the model card."""
@@ -53,9 +54,9 @@ class Method:
     def trainer_class(self) -> Any:
         return _load(self.trainer)
 
-    def trainer_rows(self, dataset: Any) -> Any:
-        """`dataset` in the columns that the trainer takes."""
-        return _load(self.rows)(dataset) if self.rows else dataset
+    def token_rules(self, setting: Callable[[str], Any]) -> Any:
+        """The rules, read from whatever holds the settings: `setting(key)` is the value of one."""
+        return _load(self.rules).read(setting)
 
 
 def _load(path: str) -> Any:
@@ -68,10 +69,10 @@ METHODS: dict[str, Method] = {
         name="sft",
         title="Supervised fine-tuning",
         data="conversation",
-        config="trl:SFTConfig",
-        trainer="trl:SFTTrainer",
+        config="alignment.trainers.sft_config:SFTConfig",
+        trainer="alignment.trainers.sft:SFTTrainer",
         built_on_trl=True,
-        rows="alignment.data:to_trl_conversation",
+        rules="alignment.data.rules:SFTRules",
         paper=Paper(
             title="Training language models to follow instructions with human feedback",
             authors="Ouyang, Long and Wu, Jeff and Jiang, Xu and others",
@@ -87,7 +88,7 @@ METHODS: dict[str, Method] = {
         config="alignment.trainers.dpo_config:DPOConfig",
         trainer="alignment.trainers.dpo:DPOTrainer",
         built_on_trl=True,
-        rows="alignment.data:to_trl_preference",
+        rules="alignment.data.rules:DPORules",
         paper=Paper(
             title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
             authors="Rafailov, Rafael and Sharma, Archit and Mitchell, Eric and Ermon, Stefano and "
@@ -105,7 +106,7 @@ METHODS: dict[str, Method] = {
         data="preference",
         config="alignment.trainers.config:SimPOConfig",
         trainer="alignment.trainers.simpo:SimPOTrainer",
-        rows=None,
+        rules="alignment.data.rules:TokenRules",
         paper=Paper(
             title="SimPO: Simple Preference Optimization with a Reference-Free Reward",
             authors="Meng, Yu and Xia, Mengzhou and Chen, Danqi",
@@ -121,7 +122,7 @@ METHODS: dict[str, Method] = {
         data="preference",
         config="alignment.trainers.config:ORPOConfig",
         trainer="alignment.trainers.orpo:ORPOTrainer",
-        rows=None,
+        rules="alignment.data.rules:TokenRules",
         paper=Paper(
             title="ORPO: Monolithic Preference Optimization without Reference Model",
             authors="Hong, Jiwoo and Lee, Noah and Thorne, James",

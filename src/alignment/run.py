@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
+from alignment.cache_root import cache_root
 from alignment.callbacks.finite import StopOnNonFinite
 from alignment.callbacks.preemption import StopOnSignal
 from alignment.callbacks.progress import show_progress
 from alignment.callbacks.saving import SaveSchedule
 from alignment.callbacks.tracking import RecipeTracking
 from alignment.checkpoint import plain_loading, save_final
-from alignment.data import load_dataset_splits, resolve_chat_template
+from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
@@ -91,19 +93,30 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
         journal.doing("loading the data", "dataset_mixture", "dataset_name")
         with state.main_process_first():
-            splits = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+            checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+        journal.doing("tokenising the rows", "chat_template", "max_length")
+        splits = prepare_splits(
+            checked,
+            tokenizer,
+            method.token_rules(partial(getattr, config)),
+            on_bad_row=recipe.data.on_bad_row,
+            num_proc=recipe.data.dataset_num_proc,
+            cache=cache_root(),
+            main_process_first=state.local_main_process_first,
+        )
+        state.print(*splits.told, sep="\n")
         journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
         before = measured(recipe, recipe.model, tokenizer, "Before training")
 
         set_seed(config.seed)  # adapters are initialised before the Trainer seeds
         journal.doing("loading the model", "model_name_or_path")
         policy = load_policy(recipe.model)
-        journal.doing("preparing the rows and the trainer")
+        journal.doing("preparing the trainer")
         trainer = method.trainer_class()(
             model=policy,
             args=config,
-            train_dataset=method.trainer_rows(splits.train),
-            eval_dataset=None if splits.test is None else method.trainer_rows(splits.test),
+            train_dataset=splits.train,
+            eval_dataset=splits.test,
             processing_class=tokenizer,
             peft_config=lora_config(recipe.model),
         )

@@ -8,7 +8,8 @@ import datasets
 import pytest
 from tiny import preference_rows, write_jsonl
 
-from alignment.data import load_dataset_splits, to_trl_conversation, to_trl_preference
+from alignment.data import load_dataset_splits
+from alignment.data.messages import unpack
 from alignment.errors import DataError
 from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource
 
@@ -66,8 +67,8 @@ def test_a_folder_keeps_splits_and_row_order(tmp_path, write):
     splits = load(tmp_path / "pairs", dataset_test_split="test")
     assert answers(splits.train) == WRITTEN
     assert answers(splits.test) == WRITTEN[:3]
-    assert splits.train.column_names == ["prompt", "chosen", "rejected"]
-    assert splits.train[0]["prompt"] == ROWS[0]["chosen"][:1]
+    assert splits.train.column_names == ["prompt", "chosen", "rejected", "tools", "origin"]
+    assert unpack(splits.train[0]["prompt"]) == ROWS[0]["chosen"][:1]
 
 
 def test_one_content_has_one_fingerprint_whatever_the_file(tmp_path):
@@ -233,18 +234,6 @@ def test_faults_of_a_mixture(tmp_path, source, settings, message):
     file = write_jsonl(tmp_path / "pairs.jsonl", ROWS)
     with pytest.raises(DataError, match=message):
         mixture(DatasetSource(id=str(file), **source), **settings)
-
-
-def test_what_the_trainers_of_trl_take(tmp_path):
-    file = write_jsonl(tmp_path / "pairs.jsonl", ROWS)
-    preference = to_trl_preference(load(file).train)[0]
-    assert preference == {
-        "prompt": ROWS[0]["chosen"][:1],
-        "chosen": ROWS[0]["chosen"][1:],
-        "rejected": ROWS[0]["rejected"][1:],
-    }
-    conversation = to_trl_conversation(load(file, kind="conversation").train)
-    assert conversation[0] == {"prompt": ROWS[0]["chosen"][:1], "completion": ROWS[0]["chosen"][1:]}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from alignment.data.messages import pack, read_tools, unpack
 from alignment.data.pairs import RowFault, check_conversation, check_pair, read_pair
 
 ASK = {"role": "user", "content": "q"}
@@ -26,7 +29,12 @@ ROW = {"prompt": "q", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]}
         {"prompt": "q", "chosen": [GOOD], "rejected": [BAD]},
         {"prompt": [ASK], "chosen": "good", "rejected": "bad"},
         {"prompt": "q", "chosen": "good", "rejected": "bad"},
-        {"prompt": None, "chosen": [ASK, {**GOOD, "name": "x"}], "rejected": [ASK, BAD], "all_rm_scores": [1.0]},
+        {
+            "prompt": None,
+            "chosen": [ASK, {**GOOD, "id": 7, "name": None}],
+            "rejected": [ASK, BAD],
+            "all_rm_scores": [1.0],
+        },
     ],
 )
 def test_every_form_of_a_row_is_the_same_pair(row):
@@ -99,10 +107,92 @@ def test_reading_is_not_checking():
         {"prompt": [ASK], "completion": [GOOD]},
         {"chosen": [ASK, GOOD], "rejected": None},
         {"prompt": "q", "chosen": "good", "rejected": "bad"},
+        {"messages": json.dumps([ASK, GOOD])},
+        {"prompt": json.dumps([ASK]), "completion": json.dumps(GOOD)},
     ],
 )
 def test_conversations(row):
-    assert check_conversation(row) == [ASK, GOOD]
+    messages, first_trained = check_conversation(row)
+    assert messages == [ASK, GOOD]
+    assert first_trained == (0 if "messages" in row else 1)
+
+
+def test_an_earlier_answer_is_trained_too_so_it_must_say_something():
+    silent = [ASK, {**GOOD, "content": " "}, MORE, GOOD]
+    with pytest.raises(RowFault, match="empty completion: turn 1 of messages is empty"):
+        check_conversation({"messages": silent})
+    assert check_conversation({"prompt": silent[:3], "completion": [GOOD]}).first_trained == 3
+
+
+@pytest.mark.parametrize("write", [json.dumps, str])
+def test_lists_that_were_stored_as_text_are_lists(write):
+    row = {"chosen": write([ASK, GOOD]), "rejected": write([ASK, BAD])}
+    assert check_pair(row) == check_pair({"prompt": "q", **row}) == ([ASK], [GOOD], [BAD])
+    answers = {"prompt": write([ASK]), "chosen": write([GOOD]), "rejected": write(BAD)}
+    assert check_pair(answers) == ([ASK], [GOOD], [BAD])
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"role": "admin"}]', "[1, 2]", '{"role": "user"} is JSON', "{x", '["user", "content"]']
+)
+def test_text_that_is_no_list_of_messages_stays_text(text):
+    assert check_pair({"prompt": "q", "chosen": text, "rejected": "bad"}).chosen[0]["content"] == text
+
+
+def test_a_list_whose_text_was_cut_is_refused():
+    with pytest.raises(RowFault, match="messages as unreadable text: chosen looks like a list of messages"):
+        check_pair({"prompt": "q", "chosen": json.dumps([ASK, GOOD])[:-5], "rejected": "bad"})
+
+
+@pytest.mark.parametrize("column", ["system", "system_prompt"])
+def test_a_system_column_comes_first(column):
+    for row in (ROW, {"prompt": "q", "chosen": "good", "rejected": "bad"}):
+        assert check_pair({**row, column: "s"}).prompt == read_pair({**row, column: "s"}).prompt == [SYSTEM, ASK]
+    assert check_conversation({"messages": [ASK, GOOD], column: "s"}).messages == [SYSTEM, ASK, GOOD]
+    assert check_conversation({"messages": [SYSTEM, ASK, GOOD], column: " s "}).messages == [SYSTEM, ASK, GOOD]
+    assert check_pair({**ROW, column: ""}).prompt == [ASK]
+    with pytest.raises(RowFault, match="two system messages"):
+        check_conversation({"messages": [SYSTEM, ASK, GOOD], column: "other"})
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "look", "arguments": {"at": None}}}]}
+RESULT = {"role": "tool", "content": "42", "tool_call_id": "1"}
+
+
+def test_what_a_template_may_read_of_a_message_is_carried():
+    turns = [ASK, CALL, RESULT, {**GOOD, "reasoning_content": "hm"}]
+    messages = check_conversation({"messages": turns}).messages
+    assert messages == [ASK, {**CALL, "content": ""}, RESULT, turns[3]]
+    assert unpack(pack(messages)) == messages
+    pair = check_pair({"prompt": "q", "chosen": [CALL], "rejected": [BAD]})
+    assert pair.chosen == [{**CALL, "content": ""}]
+    same = {**GOOD, "tool_calls": CALL["tool_calls"]}
+    assert check_pair({"prompt": "q", "chosen": [same], "rejected": [GOOD]}).chosen == [same]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({**ROW, "images": ["x.png"]}, "column images is not read: .* text alone"),
+        ({**ROW, "chat_template_kwargs": {"enable_thinking": False}}, "column chat_template_kwargs is not read"),
+        ({"prompt": "q", "chosen": [{**GOOD, "function_call": {"name": "f"}}], "rejected": [BAD]}, "write tool_calls"),
+        ({"prompt": "q", "chosen": [{**GOOD, "tool_calls": "f()"}], "rejected": [BAD]}, "not a list of tool calls"),
+        ({"prompt": [ASK, RESULT], "chosen": "good", "rejected": "bad"}, "turn 1 of chosen is tool, not assistant"),
+        ({"prompt": [ASK, GOOD, RESULT], "chosen": "good", "rejected": "bad"}, "turn 2 of chosen is tool, not user"),
+    ],
+)
+def test_what_is_not_carried_is_refused_by_name(row, message):
+    with pytest.raises(RowFault, match=message):
+        check_pair(row)
+
+
+def test_tools_are_schemas_or_the_text_of_them():
+    tool = {"type": "function", "function": {"name": "look"}}
+    assert read_tools([tool]) == read_tools(json.dumps([tool])) == [tool]
+    assert read_tools(None) is read_tools([]) is read_tools("") is None
+    for value in ("[", 7, ["look"]):
+        with pytest.raises(RowFault, match="tools"):
+            read_tools(value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tiny import gemma_tokenizer, preference_rows
 
-from alignment.data import TokenRules, check_rows, prepare_pairs, tokenize_preference
+from alignment.data import TokenRules, check_rows, prepare_rows, tokenize_preference
 from alignment.data import cache as cache_module
 from alignment.errors import DataError, SetupError
 
@@ -48,16 +48,16 @@ def entries(folder):
 def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, monkeypatch, num_proc):
     monkeypatch.setattr(cache_module, "PARALLEL_FROM", 10)
     expected = [tokenize_preference(row, tokenizer, **LENGTHS) for row in rows]
-    kept = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, num_proc=num_proc).dataset
-    unkept = prepare_pairs(rows, tokenizer, RULES, num_proc=num_proc).dataset
+    kept = prepare_rows(rows, tokenizer, RULES, cache=tmp_path, num_proc=num_proc).dataset
+    unkept = prepare_rows(rows, tokenizer, RULES, num_proc=num_proc).dataset
     assert [dict(row) for row in kept] == expected
     assert [dict(row) for row in unkept] == expected
 
 
 def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, tokenizer, never_tokenised):
-    first = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+    first = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     never_tokenised()
-    second = prepare_pairs(rows, copy.deepcopy(tokenizer), RULES, cache=tmp_path)
+    second = prepare_rows(rows, copy.deepcopy(tokenizer), RULES, cache=tmp_path)
     assert (first.from_cache, second.from_cache) == (False, True)
     assert second.dataset[:] == first.dataset[:]
     assert second.statistics == first.statistics
@@ -66,7 +66,7 @@ def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, token
 
 def test_whatever_decides_the_ids_is_in_the_fingerprint(rows, tokenizer):
     def fingerprint(dataset=rows, tokenizer=tokenizer, **settings):
-        return prepare_pairs(dataset, tokenizer, replace(RULES, **settings)).fingerprint
+        return prepare_rows(dataset, tokenizer, replace(RULES, **settings)).fingerprint
 
     other_template, other_eos = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
     other_template.chat_template += " "
@@ -111,21 +111,21 @@ def empty(entry):
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate, lose_the_seal, empty])
 def test_a_damaged_entry_is_tokenised_again(tmp_path, rows, tokenizer, damage, caplog):
-    first = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+    first = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     expected = first.dataset[:]
     damage(first.cached_in)
-    again = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+    again = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     assert again.from_cache is False
     assert again.dataset[:] == expected
     assert "damaged" in caplog.text
     assert entries(tmp_path) == [again.fingerprint]
-    assert prepare_pairs(rows, tokenizer, RULES, cache=tmp_path).from_cache
+    assert prepare_rows(rows, tokenizer, RULES, cache=tmp_path).from_cache
 
 
 def test_a_run_killed_while_writing_leaves_nothing_that_is_found(tmp_path, rows, tokenizer, monkeypatch):
     monkeypatch.setattr(cache_module, "_digests", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+        prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     assert entries(tmp_path) == []
 
 
@@ -138,9 +138,9 @@ def test_only_the_rank_that_comes_first_tokenises(tmp_path, rows, tokenizer, nev
         yield
         order.append(f"{name} out")
 
-    prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("main"))
+    prepare_rows(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("main"))
     never_tokenised()
-    prepare_pairs(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("other"))
+    prepare_rows(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("other"))
     assert order == ["main in", "main out", "other in", "other out"]
 
 
@@ -150,45 +150,52 @@ def test_two_writers_of_one_entry_both_succeed(tmp_path, rows, tokenizer, monkey
 
     def overtaken(*args):
         monkeypatch.setattr(cache_module, "_tokenize", real)
-        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+        prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
         return real(*args)
 
     monkeypatch.setattr(cache_module, "_tokenize", overtaken)
-    result = prepare_pairs(rows, tokenizer, RULES, cache=tmp_path)
+    result = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     assert len(result.dataset) == 30
     assert entries(tmp_path) == [result.fingerprint]
 
 
 def test_statistics_count_what_truncation_took(rows, tokenizer):
-    prepared = prepare_pairs(rows, tokenizer, TokenRules(max_length=40, max_prompt_length=10))
-    whole = prepare_pairs(rows, tokenizer, TokenRules(max_length=400, max_prompt_length=10))
+    prepared = prepare_rows(rows, tokenizer, TokenRules(max_length=40, max_prompt_length=10))
+    whole = prepare_rows(rows, tokenizer, TokenRules(max_length=400, max_prompt_length=10))
     pairs = list(zip(whole.dataset, prepared.dataset, strict=True))
 
     def shorter(column):
         return sum(len(after[column]) < len(before[column]) for before, after in pairs)
 
     told = prepared.statistics
-    assert (told.rows, told.prompts_cut) == (30, shorter("prompt_ids"))
-    assert (told.chosen_cut, told.rejected_cut) == (shorter("chosen_ids"), shorter("rejected_ids"))
-    assert min(told.prompts_cut, told.chosen_cut) > 0
-    assert (whole.statistics.prompts_cut, whole.statistics.chosen_cut) == (0, 0)
+    assert told.rows == 30
+    assert told.cut == {side: shorter(f"{side}_ids") for side in ("prompt", "chosen", "rejected")}
+    assert min(told.cut["prompt"], told.cut["chosen"]) > 0
+    assert set(whole.statistics.cut.values()) == {0}
     lengths = [len(row["prompt_ids"]) for row in whole.dataset]
     assert whole.statistics.lengths["prompt"]["mean"] == pytest.approx(sum(lengths) / 30)
     assert whole.statistics.lengths["prompt"]["max"] == max(lengths)
-    assert f"truncated: {told.prompts_cut} prompts" in str(told)
+    assert f"truncated: {told.cut['prompt']} prompt, " in str(told)
 
 
-def test_rows_that_the_template_refuses_are_named(rows, tokenizer):
+def test_rows_that_the_template_refuses_are_named(rows, tokenizer, tmp_path):
     picky = copy.deepcopy(tokenizer)
     text = rows[7]["prompt"][0]["content"]
-    picky.chat_template = "{% if messages[0].content == '" + text + "' %}{{ raise_exception('not this') }}{% endif %}x"
-    with pytest.raises(DataError) as caught:
-        prepare_pairs(rows, picky, RULES)
-    assert "row 7 is bad" in str(caught.value)
-    assert "failed for 1 of 30 rows" in str(caught.value)
+    refusal = "{% if messages[0].content == '" + text + "' %}{{ raise_exception('not this') }}{% endif %}"
+    picky.chat_template = refusal + tokenizer.chat_template
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(DataError) as caught:
+            prepare_rows(rows, picky, RULES, cache=tmp_path)
+        assert "row 7 of the data is bad: refused by the chat template: on a conversation of user: not this." in str(
+            caught.value
+        )
+        assert "has 1 rows that cannot be trained on, out of 30 (1 x refused by the chat template)" in str(caught.value)
+    left = prepare_rows(rows, picky, RULES, cache=tmp_path, on_bad_row="drop")
+    assert (len(left.dataset), left.findings.dropped) == (29, {"refused by the chat template": 1})
+    assert left.dataset[7] == prepare_rows(rows, tokenizer, RULES).dataset[8]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot be written.*ALIGNMENT_CACHE"):
-        prepare_pairs(rows, tokenizer, RULES, cache=tmp_path / "file")
+        prepare_rows(rows, tokenizer, RULES, cache=tmp_path / "file")

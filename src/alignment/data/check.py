@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
-from alignment.data.pairs import RowFault, check_conversation, check_pair
+from alignment.data.messages import CARRIED, NOT_CARRIED, RowFault, pack, read_tools, without_nulls
+from alignment.data.pairs import NOT_READ, SYSTEM, check_conversation, check_pair
 from alignment.errors import DataError, Fault, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,14 +27,18 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),
     "conversation": ("messages",),
 }
-"""The columns of checked rows; each holds a list of messages."""
+"""The columns of checked rows that hold a list of messages each."""
 
 _REQUIRED: dict[Kind, tuple[tuple[str, ...], ...]] = {
     "preference": (("chosen",), ("rejected",)),
     "conversation": (("messages", "completion", "chosen"),),
 }
-_READ = ("messages", "prompt", "completion", "chosen", "rejected")
-
+_MESSAGES: dict[Kind, tuple[str, ...]] = {
+    "preference": ("prompt", "chosen", "rejected"),
+    "conversation": ("messages", "prompt", "completion", "chosen"),
+}
+_BESIDE = ("tools", *SYSTEM, *NOT_READ)
+_KEYS = ("role", "content", *CARRIED, *NOT_CARRIED)
 
 Rows = Union["Dataset", Sequence[Mapping[str, Any] | RowFault]]
 """Typed rows, or Python rows in which a `RowFault` stands for one that could not even be read."""
@@ -43,8 +49,11 @@ class CheckedRows(NamedTuple):
 
     dataset: Dataset
     """Preference: `prompt` (every turn before the answer), `chosen`, `rejected` (one assistant message each).
-    Conversation: `messages`."""
+    Conversation: `messages`, and `first_trained`, from which message on answers may be trained. Messages are packed
+    (`alignment.data.messages.pack`). Both: `tools` as JSON text or null, and `origin`, which row of what this was."""
     dropped: Mapping[str, int]
+    unread: tuple[str, ...] = ()
+    """Columns, and keys of messages, that training has no use for."""
 
 
 def check_rows(
@@ -80,14 +89,15 @@ def check_rows(
     if isinstance(rows, Dataset):
         dataset, faults = _check_dataset(rows, kind, name, num_proc)
     else:
-        dataset, faults = _check_objects(rows, kind)
+        dataset, faults = _check_objects(rows, kind, name, places)
+    unread = _unread(rows, columns, kind)
     if not faults:
-        return CheckedRows(dataset, {})
+        return CheckedRows(dataset, {}, unread)
     counts = dict(Counter(fault.reason for fault in faults.values()).most_common())
     summary = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
     if on_bad_row == "error":
         listed = [
-            Fault(key=f"row {index} of {name}{f' ({places[index]})' if places else ''}", rule=f"is bad: {fault}")
+            Fault(key=place_of(_origin(name, index, places)), rule=f"is bad: {fault}")
             for index, fault in list(faults.items())[:SHOWN]
         ]
         total = Fault(
@@ -98,7 +108,17 @@ def check_rows(
         raise DataError([*listed, total])
     if len(faults) == len(rows):
         raise DataError(Fault(key=name, rule=f"has no good row among {len(rows)} ({summary})"))
-    return CheckedRows(dataset, counts)
+    return CheckedRows(dataset, counts, unread)
+
+
+def place_of(origin: Mapping[str, Any]) -> str:
+    """What messages call a row: `row 2 of train of pairs.jsonl (pairs.jsonl line 3)`."""
+    line = f" ({origin['place']})" if origin["place"] else ""
+    return f"row {origin['row']} of {origin['source']}{line}"
+
+
+def _origin(name: str, index: int, places: Sequence[str] | None = None) -> dict[str, Any]:
+    return {"source": name, "row": index, "place": places[index] if places else None}
 
 
 def column_names(rows: Rows) -> list[str]:
@@ -118,30 +138,56 @@ def _require_columns(columns: Sequence[str], kind: Kind, name: str) -> None:
         raise DataError(faults)
 
 
-def _check_objects(rows: Sequence[Mapping[str, Any] | RowFault], kind: Kind) -> tuple[Dataset, dict[int, RowFault]]:
+def _unread(rows: Rows, columns: Sequence[str], kind: Kind) -> tuple[str, ...]:
+    """Columns and keys of messages that nothing reads."""
+    read = (*_MESSAGES[kind], *_BESIDE)
+    keys = {
+        f"{column}[].{key}": None
+        for column in _MESSAGES[kind]
+        if column in columns
+        for key in _keys_of_messages(rows, column)
+        if key not in _KEYS
+    }
+    return (*(column for column in columns if column not in read), *keys)
+
+
+def _keys_of_messages(rows: Rows, column: str) -> list[str]:
+    if not isinstance(rows, Sequence):
+        inner = getattr(rows.features[column], "feature", None)
+        return list(inner) if isinstance(inner, Mapping) else []
+    lists = (row.get(column) for row in rows if isinstance(row, Mapping))
+    messages = (message for value in lists if isinstance(value, list) for message in value)
+    return list(dict.fromkeys(key for message in messages if isinstance(message, Mapping) for key in message))
+
+
+def _check_objects(
+    rows: Sequence[Mapping[str, Any] | RowFault], kind: Kind, name: str, places: Sequence[str] | None
+) -> tuple[Dataset, dict[int, RowFault]]:
     from datasets import Dataset
 
     good: list[dict[str, Any]] = []
     faults: dict[int, RowFault] = {}
-    check = _CHECKS[kind]
     for index, row in enumerate(rows):
         try:
             if isinstance(row, RowFault):
                 raise row
-            good.append(check(row))
+            good.append({**_checked(row, kind), "origin": _origin(name, index, places)})
         except RowFault as fault:
             faults[index] = fault
-    columns = {column: [row[column] for row in good] for column in COLUMNS[kind]}
-    return Dataset.from_dict(columns, features=_features(kind)), faults
+    features = _features(kind)
+    columns = {column: [row[column] for row in good] for column in features}
+    return Dataset.from_dict(columns, features=features), faults
 
 
 def _check_dataset(rows: Dataset, kind: Kind, name: str, num_proc: int | None) -> tuple[Dataset, dict[int, RowFault]]:
     from datasets import Features, Value
 
-    rows = rows.select_columns([column for column in rows.column_names if column in _READ])
+    read = (*_MESSAGES[kind], *_BESIDE)
+    rows = rows.select_columns([column for column in rows.column_names if column in read])
     checked = rows.map(
-        partial(_check_batch, kind=kind),
+        partial(_check_batch, kind=kind, name=name),
         batched=True,
+        with_indices=True,
         remove_columns=rows.column_names,
         features=Features({**_features(kind), "reason": Value("string"), "detail": Value("string")}),
         num_proc=num_proc if len(rows) >= PARALLEL_FROM else None,
@@ -159,34 +205,38 @@ def _check_dataset(rows: Dataset, kind: Kind, name: str, num_proc: int | None) -
     return checked, faults
 
 
-def _check_batch(batch: Mapping[str, list[Any]], *, kind: Kind) -> dict[str, list[Any]]:
+def _check_batch(
+    batch: Mapping[str, list[Any]], indices: Sequence[int], *, kind: Kind, name: str
+) -> dict[str, list[Any]]:
     columns = list(batch)
-    out: dict[str, list[Any]] = {column: [] for column in (*COLUMNS[kind], "reason", "detail")}
-    for values in zip(*batch.values(), strict=True):
+    empty = dict.fromkeys(_features(kind))
+    out: dict[str, list[Any]] = {column: [] for column in (*empty, "reason", "detail")}
+    for index, *values in zip(indices, *batch.values(), strict=True):
+        given = {column: without_nulls(value) for column, value in zip(columns, values, strict=True)}
         try:
-            row = {**_CHECKS[kind](dict(zip(columns, values, strict=True))), "reason": None, "detail": None}
+            row = {**_checked(given, kind), "origin": _origin(name, index), "reason": None, "detail": None}
         except RowFault as fault:
-            row = {**{column: [] for column in COLUMNS[kind]}, "reason": fault.reason, "detail": fault.detail}
+            row = {**empty, "reason": fault.reason, "detail": fault.detail}
         for column, value in row.items():
             out[column].append(value)
     return out
 
 
-def _preference(row: Mapping[str, Any]) -> dict[str, Any]:
-    return check_pair(row)._asdict()
-
-
-def _conversation(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"messages": check_conversation(row)}
-
-
-_CHECKS: dict[Kind, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "preference": _preference,
-    "conversation": _conversation,
-}
+def _checked(row: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """The columns of a row that is fit to train on, but for its origin."""
+    tools = read_tools(row.get("tools"))
+    beside = {"tools": None if tools is None else json.dumps(tools, ensure_ascii=False)}
+    if kind == "preference":
+        return {**{side: pack(messages) for side, messages in check_pair(row)._asdict().items()}, **beside}
+    messages, first_trained = check_conversation(row)
+    return {"messages": pack(messages), "first_trained": first_trained, **beside}
 
 
 def _features(kind: Kind) -> Features:
     from datasets import Features, Value
 
-    return Features({column: [{"role": Value("string"), "content": Value("string")}] for column in COLUMNS[kind]})
+    text = Value("string")
+    messages = {column: [{"role": text, "content": text, "more": text}] for column in COLUMNS[kind]}
+    counted = {"first_trained": Value("int32")} if kind == "conversation" else {}
+    origin = {"source": text, "row": Value("int64"), "place": text}
+    return Features({**messages, **counted, "tools": text, "origin": origin})

@@ -39,6 +39,13 @@ class SourceFacts:
     """Share of the rows that was kept."""
     dropped: Mapping[str, int]
     """Bad rows left out, by reason."""
+    unread: tuple[str, ...] = ()
+    """Columns, and keys of messages, that training has no use for."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.split} of {self.id}"
 
 
 class Splits(NamedTuple):
@@ -180,6 +187,7 @@ def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None)
         fingerprint=content_fingerprint(checked.dataset),
         weight=request.weight,
         dropped=checked.dropped,
+        unread=checked.unread,
     )
     return _Loaded(checked.dataset, facts, taken)
 

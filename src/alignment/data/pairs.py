@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-Message = dict[str, str]
-"""`{"role": ..., "content": ...}`; further keys of a source are not carried along."""
+from alignment.data.messages import ROLES, Message, RowFault, from_text, kind_of, read_messages, read_text
 
-ROLES = ("system", "user", "assistant")
+__all__ = ["Message", "Pair", "RowFault", "check_conversation", "check_pair", "read_conversation", "read_pair"]
 
+NOT_READ = {
+    **dict.fromkeys(("image", "images", "video", "videos", "audio"), "this trains on text alone"),
+    "documents": "put them into a message",
+    "chat_template_kwargs": "set such options in the chat template",
+    "functions": "write tools",
+}
+"""Columns that would change the tokens if they were read: refused by name, with the remedy."""
 
-class RowFault(Exception):
-    """Why one row cannot be used."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason = reason
-        """Short and countable: the same fault in another row has the same reason."""
-        self.detail = detail
-        """What was found in this row."""
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+SYSTEM = ("system", "system_prompt")
+"""Columns that hold a system message; it comes before every other turn."""
 
 
 class Pair(NamedTuple):
@@ -38,23 +37,38 @@ class Pair(NamedTuple):
     rejected: list[Message]
 
 
+class Conversation(NamedTuple):
+    """What supervised fine-tuning reads of a row."""
+
+    messages: list[Message]
+    first_trained: int
+    """Answers from this message on may be trained: all of `messages`, of a prompt's completion those behind the
+    prompt."""
+
+
 def read_pair(row: Mapping[str, Any]) -> Pair:
     """Take a preference row apart.
 
     `chosen` and `rejected` are whole conversations, or answers alone (one message, or a plain string) when
     the row has a `prompt` (message list, or the user's text). In whole conversations the turns before the
     last of `chosen` are the prompt of both sides, as in the reference; a `prompt` column beside them is not
-    read.
+    read. A `system` column comes before them. Each list may also be the text of one.
 
     Raises:
         RowFault: a side is missing or malformed, or an answer alone has no prompt.
     """
+    row = _lists(row)
+    pair = _take_apart(row)
+    return pair._replace(prompt=_with_system(row, pair.prompt))
+
+
+def _take_apart(row: Mapping[str, Any]) -> Pair:
     chosen, rejected = _side(row, "chosen"), _side(row, "rejected")
     given = row.get("prompt")
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise RowFault(
             "chosen and rejected of different types",
-            f"chosen is {_kind(row['chosen'])}, rejected is {_kind(row['rejected'])}",
+            f"chosen is {kind_of(row['chosen'])}, rejected is {kind_of(row['rejected'])}",
         )
     if isinstance(chosen, str) and isinstance(rejected, str):
         return Pair(_prompt(given), [_assistant(chosen)], [_assistant(rejected)])
@@ -74,7 +88,9 @@ def check_pair(row: Mapping[str, Any]) -> Pair:
     Raises:
         RowFault: with the first reason found.
     """
-    pair = read_pair(row)
+    _refuse_not_read(row)
+    row = _lists(row)
+    pair = _take_apart(row)
     for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
         if len(answer) > 1 and answer[0]["role"] != "assistant":
             raise RowFault("prompt contradicts the conversation", f"{side} does not begin with the turns of prompt")
@@ -83,13 +99,13 @@ def check_pair(row: Mapping[str, Any]) -> Pair:
         check_turns([*pair.prompt, *answer], side)
     _check_same_prompt(row, pair)
     _check_prompt_column(row, pair)
-    if pair.chosen[0]["content"].strip() == pair.rejected[0]["content"].strip():
+    if _said(pair.chosen[0]) == _said(pair.rejected[0]):
         raise RowFault("chosen identical to rejected")
-    return pair
+    return pair._replace(prompt=_with_system(row, pair.prompt))
 
 
-def read_conversation(row: Mapping[str, Any]) -> list[Message]:
-    """The messages of a row for supervised fine-tuning.
+def read_conversation(row: Mapping[str, Any]) -> Conversation:
+    """The messages of a row for supervised fine-tuning, those of a `system` column before them.
 
     In order of preference: `messages`; `prompt` with `completion` (each a message list or a string); the
     chosen side of a preference row.
@@ -97,46 +113,43 @@ def read_conversation(row: Mapping[str, Any]) -> list[Message]:
     Raises:
         RowFault: none of them is there, or the one that is there is malformed.
     """
+    row = _lists(row)
+    prompt, answers = _conversation(row)
+    before = _with_system(row, [*prompt, *answers])
+    return Conversation(before, len(before) - len(answers) if prompt else 0)
+
+
+def _conversation(row: Mapping[str, Any]) -> tuple[list[Message], list[Message]]:
+    """What is only read, and what is answered; `messages` do not tell them apart."""
     if row.get("messages") is not None:
-        return read_messages(row["messages"], "messages")
+        return [], read_messages(row["messages"], "messages")
     if row.get("completion") is not None:
         completion = _side(row, "completion")
         answer = [_assistant(completion)] if isinstance(completion, str) else completion
-        return [*_prompt(row.get("prompt")), *answer]
+        return _prompt(row.get("prompt")), answer
     if row.get("chosen") is not None:
-        pair = read_pair({**row, "rejected": row["chosen"]})
-        return [*pair.prompt, *pair.chosen]
+        pair = _take_apart({**row, "rejected": row["chosen"]})
+        return pair.prompt, pair.chosen
     for column in ("messages", "completion", "chosen"):
         if column in row:
             raise RowFault("null value", f"{column} is null")
     raise RowFault("missing column", "needs messages, or prompt and completion, or chosen")
 
 
-def check_conversation(row: Mapping[str, Any]) -> list[Message]:
+def check_conversation(row: Mapping[str, Any]) -> Conversation:
     """`read_conversation`, refusing conversations that are not fit to train on.
 
     Raises:
         RowFault: with the first reason found.
     """
-    messages = read_conversation(row)
+    _refuse_not_read(row)
+    conversation = read_conversation(row)
     name = next(column for column in ("messages", "completion", "chosen") if row.get(column) is not None)
-    check_turns(messages, name)
-    return messages
-
-
-def read_messages(value: object, name: str) -> list[Message]:
-    """A list of messages, each reduced to role and content.
-
-    Raises:
-        RowFault: `value` is not a list of messages with string role and content.
-    """
-    if value is None:
-        raise RowFault("null value", f"{name} is null")
-    if not isinstance(value, list | tuple):
-        raise RowFault("not a list of messages", f"{name} is {_kind(value)}")
-    if not value:
-        raise RowFault("empty list of messages", f"{name} has no message")
-    return [_message(message, f"{name}[{position}]") for position, message in enumerate(value)]
+    check_turns(conversation.messages, name)
+    for position, message in enumerate(conversation.messages[conversation.first_trained :], conversation.first_trained):
+        if message["role"] == "assistant" and not _said(message):
+            raise RowFault("empty completion", f"turn {position} of {name} is empty")
+    return conversation
 
 
 def check_turns(messages: Sequence[Message], name: str) -> None:
@@ -157,11 +170,28 @@ def check_turns(messages: Sequence[Message], name: str) -> None:
     if len(turns) < 2:
         raise RowFault("missing prompt", f"{name} has no user turn before the answer")
     for position, message in enumerate(turns):
-        expected = ("user", "assistant")[position % 2]
-        if message["role"] != expected:
-            raise RowFault("wrong roles", f"turn {position} of {name} is {message['role']}, not {expected}")
-    if not messages[-1]["content"].strip():
+        expected = _expected(turns[position - 1] if position else None)
+        if message["role"] not in expected:
+            raise RowFault("wrong roles", f"turn {position} of {name} is {message['role']}, not {expected[0]}")
+    if not _said(messages[-1]):
         raise RowFault("empty completion", f"the last message of {name} is empty")
+
+
+def _expected(before: Message | None) -> tuple[str, ...]:
+    """The roles that may follow a message."""
+    if before is None:
+        return ("user",)
+    if before["role"] == "user":
+        return ("assistant",)
+    if before["role"] == "tool":
+        return ("assistant", "tool")
+    return ("tool", "user") if "tool_calls" in before else ("user",)
+
+
+def _said(message: Message) -> str:
+    """What an answer says, for telling whether it says anything and whether two say the same."""
+    more = {key: value for key, value in message.items() if key not in ("role", "content")}
+    return message["content"].strip() + (str(more) if more else "")
 
 
 def _check_same_prompt(row: Mapping[str, Any], pair: Pair) -> None:
@@ -184,6 +214,33 @@ def _check_prompt_column(row: Mapping[str, Any], pair: Pair) -> None:
     raise RowFault("prompt contradicts the conversation", "prompt is none of the user's turns in chosen")
 
 
+def _refuse_not_read(row: Mapping[str, Any]) -> None:
+    for column, remedy in NOT_READ.items():
+        if row.get(column) not in (None, "", [], {}):
+            raise RowFault(f"column {column} is not read", f"it would change what is trained; {remedy}")
+
+
+def _lists(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row, with lists of messages where it holds the text of such lists."""
+    columns = ("messages", "prompt", "completion", "chosen", "rejected")
+    return {**row, **{column: from_text(row[column], column) for column in columns if column in row}}
+
+
+def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
+    """The messages behind the system message of a column of its own."""
+    for column in SYSTEM:
+        text = row.get(column)
+        if text is None or text == "":
+            continue
+        if not isinstance(text, str):
+            raise RowFault("system message is no text", f"{column} is {kind_of(text)}")
+        if messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": read_text(text, column)}, *messages]
+        elif messages[0]["content"].strip() != text.strip():
+            raise RowFault("two system messages", f"{column} differs from the conversation's own")
+    return messages
+
+
 def _continues(conversation: list[Message], prompt: list[Message]) -> bool:
     return len(conversation) > len(prompt) and conversation[: len(prompt)] == prompt
 
@@ -192,50 +249,18 @@ def _side(row: Mapping[str, Any], name: str) -> str | list[Message]:
     if name not in row:
         raise RowFault("missing column", name)
     value = row[name]
-    return _text(value, name) if isinstance(value, str) else read_messages(value, name)
+    return read_text(value, name) if isinstance(value, str) else read_messages(value, name)
 
 
 def _prompt(value: object) -> list[Message]:
     if isinstance(value, str):
         if not value.strip():
             raise RowFault("missing prompt", "prompt is empty")
-        return [{"role": "user", "content": _text(value, "prompt")}]
+        return [{"role": "user", "content": read_text(value, "prompt")}]
     if value is None or value == []:
         raise RowFault("missing prompt", "the answers have no prompt")
     return read_messages(value, "prompt")
 
 
-def _message(value: object, name: str) -> Message:
-    if not isinstance(value, Mapping):
-        raise RowFault("not a list of messages", f"{name} is {_kind(value)}, not a message")
-    for field in ("role", "content"):
-        if value.get(field) is None:
-            raise RowFault("null value" if field in value else f"message without {field}", f"{name}.{field}")
-        if not isinstance(value[field], str):
-            raise RowFault(f"non-string {field}", f"{name}.{field} is {_kind(value[field])}")
-    return {"role": value["role"], "content": _text(value["content"], f"{name}.content")}
-
-
-def _text(value: str, name: str) -> str:
-    """JSON can spell half of a surrogate pair, which is no text: no tokenizer takes it."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RowFault("not valid Unicode", f"{name} holds a lone surrogate") from error
-    return value
-
-
 def _assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
-
-
-def _kind(value: object) -> str:
-    names = {
-        str: "a string",
-        list: "a list",
-        tuple: "a list",
-        dict: "an object",
-        bool: "a boolean",
-        type(None): "null",
-    }
-    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

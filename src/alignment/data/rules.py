@@ -1,4 +1,4 @@
-"""The settings that decide which tokens of a pair are kept, and which of them are scored."""
+"""The settings that decide which tokens of a row are kept, and which of them are trained, for each kind of method."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 
 from alignment.data.chat import GenerationPrompt
 
+AssistantTurns = Literal["all", "last"]
+"""Which answers of a conversation are trained."""
 Truncation = Literal["reference", "completion_aware"]
 TruncationMode = Literal["keep_end", "keep_start"]
 
@@ -48,3 +50,43 @@ class TokenRules:
     def read(cls, setting: Callable[[str], Any]) -> TokenRules:
         """From whatever holds the settings: `setting(key)` is the value of one."""
         return cls(**{field.name: setting(field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPORules:
+    """As TRL has it: the assistant's header is prompt, and its collator cuts each conversation to `max_length`."""
+
+    max_length: int | None
+    truncation_mode: TruncationMode = "keep_start"
+    generation_prompt: GenerationPrompt = "prompt"
+
+    @classmethod
+    def read(cls, setting: Callable[[str], Any]) -> DPORules:
+        """As `TokenRules.read`."""
+        return cls(max_length=setting("max_length"), truncation_mode=setting("truncation_mode"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTRules:
+    """Which tokens of a conversation supervised fine-tuning trains."""
+
+    max_length: int | None
+    """Most tokens of a conversation; `None` where packing splits longer ones."""
+    truncation_mode: TruncationMode = "keep_start"
+    assistant_turns: AssistantTurns = "all"
+    answers_only: bool = True
+    """Whether only answers are trained, or every token."""
+
+    @classmethod
+    def read(cls, setting: Callable[[str], Any]) -> SFTRules:
+        """As `TokenRules.read`."""
+        splits = setting("packing") and setting("packing_strategy") in ("bfd_split", "wrapped")
+        return cls(
+            max_length=None if splits else setting("max_length"),
+            truncation_mode=setting("truncation_mode"),
+            assistant_turns=setting("assistant_turns"),
+            answers_only=setting("completion_only_loss") is not False or bool(setting("assistant_only_loss")),
+        )
+
+
+Rules = TokenRules | DPORules | SFTRules

@@ -15,60 +15,53 @@ QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStatistics:
-    """Facts about a tokenised data set; lengths are in tokens."""
+    """Facts about the tokenised rows that are trained on; lengths are in tokens."""
 
     rows: int
-    """Pairs."""
-    prompts_cut: int
-    """Prompts that lost tokens to truncation."""
-    chosen_cut: int
-    """Chosen completions that lost tokens, and with them their end-of-sequence token."""
-    rejected_cut: int
-    """Rejected completions that lost tokens, and with them their end-of-sequence token."""
+    """Pairs, or conversations."""
+    cut: Mapping[str, int]
+    """For `prompt`, `chosen`, `rejected`, or for `conversation`: how many lost tokens to truncation. A completion that
+    is cut lost its end-of-sequence token too."""
     lengths: Mapping[str, Mapping[str, float]]
-    """For `prompt`, `chosen`, `rejected` and `pair` (the longer of the two sequences): mean, p10, p50, p90,
-    p99, max."""
+    """For `prompt`, `chosen`, `rejected` and `pair` (the longer of the two sequences), or for `conversation` and
+    `trained` (the tokens of it that are): mean, p10, p50, p90, p99, max."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.rows:,} pairs; truncated: {self.prompts_cut:,} prompts, {self.chosen_cut:,} chosen and "
-            f"{self.rejected_cut:,} rejected completions"
-        ]
+        cut = ", ".join(f"{count:,} {part}" for part, count in self.cut.items())
+        lines = [f"{self.rows:,} rows; truncated: {cut}"]
         for name, numbers in self.lengths.items():
             shown = ", ".join(f"{key} {value:,.0f}" for key, value in numbers.items())
-            lines.append(f"{name:>8} tokens: {shown}")
+            lines.append(f"{name:>12} tokens: {shown}")
         return "\n".join(lines)
 
 
 def token_statistics(dataset: Dataset) -> TokenStatistics:
-    """Statistics of a data set with the id columns and `cut_prompt`, `cut_chosen`, `cut_rejected`."""
+    """Statistics of a data set of at least one row, with the columns that `Encoder` makes."""
     import numpy as np
     import pyarrow.compute as pc
 
     table = dataset.with_format("arrow")[:]
-    prompt, chosen, rejected = (
-        pc.list_value_length(table[f"{side}_ids"]).to_numpy() for side in ("prompt", "chosen", "rejected")
-    )
-    lengths = {
-        "prompt": prompt,
-        "chosen": chosen,
-        "rejected": rejected,
-        "pair": prompt + np.maximum(chosen, rejected),
-    }
+
+    def lengths(column: str) -> NDArray[Any]:
+        return pc.list_value_length(table[column]).to_numpy()
+
+    if "labels" in table.column_names:
+        trained = [sum(label != -100 for label in row) for row in dataset["labels"]]
+        measured = {"conversation": lengths("input_ids"), "trained": np.array(trained)}
+    else:
+        measured = {side: lengths(f"{side}_ids") for side in ("prompt", "chosen", "rejected")}
+        measured["pair"] = measured["prompt"] + np.maximum(measured["chosen"], measured["rejected"])
     return TokenStatistics(
         rows=len(dataset),
-        **{
-            name: int(np.count_nonzero(table[column].to_numpy()))
-            for name, column in (
-                ("prompts_cut", "cut_prompt"),
-                ("chosen_cut", "cut_chosen"),
-                ("rejected_cut", "cut_rejected"),
-            )
+        cut={
+            column.removeprefix("cut_"): int(np.count_nonzero(table[column].to_numpy()))
+            for column in table.column_names
+            if column.startswith("cut_")
         },
-        lengths={name: quantiles(values) for name, values in lengths.items()},
+        lengths={name: quantiles(values) for name, values in measured.items()},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 import jinja2
@@ -13,6 +14,9 @@ import jinja2.sandbox
 
 from alignment.data.bounds import OutOfTime, bounded
 from alignment.errors import Fault, RecipeError, sentence_of
+
+GENERATION = re.compile(r"\s*{%-?\s*(?:end)?generation\s*-?%}\s*")
+"""The marks around what the assistant says."""
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

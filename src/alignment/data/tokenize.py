@@ -7,11 +7,12 @@ are scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.chat import GenerationPrompt, PairText, render_pair
-from alignment.data.pairs import RowFault, read_pair
+from alignment.data.messages import RowFault, read_tools
+from alignment.data.pairs import read_pair
 from alignment.data.rules import TokenRules, Truncation, TruncationMode
 from alignment.errors import DataError, Fault
 
@@ -87,16 +88,31 @@ def tokenize_pair(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, ru
     except RowFault as fault:
         raise DataError(Fault(key="row", rule=f"is no preference pair: {fault}")) from fault
     try:
-        text = render_pair(pair, tokenizer, generation_prompt=rules.generation_prompt)
+        tools = read_tools(row.get("tools"))
+        text = render_pair(pair, tokenizer, generation_prompt=rules.generation_prompt, tools=tools)
     except RowFault as fault:
         raise DataError(Fault(key="row", rule=f"is {fault.reason}", remedy=fault.detail)) from fault
-    whole = _with_special_ids(_encode(text, tokenizer), tokenizer)
+    return finish(encode([text], tokenizer)[0], tokenizer, rules)
+
+
+def finish(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> TokenizedPair:
+    """BOS, EOS and truncation as `rules` have them."""
+    whole = _with_special_ids(ids, tokenizer)
     if rules.truncation == "reference":
         return _truncate_as_reference(whole, rules)
     return _truncate_aware(whole, rules, tokenizer.bos_token_id)
 
 
-def _encode(text: PairText, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair:
+def encode(texts: Sequence[PairText], tokenizer: PreTrainedTokenizerBase) -> list[TokenizedPair]:
+    """The ids of many pairs, by one call of the tokenizer."""
+    if not texts:
+        return []
+    conversations = [part for t in texts for part in (t.prompt, t.prompt + t.chosen, t.prompt + t.rejected)]
+    ids = tokenizer(conversations, add_special_tokens=False)["input_ids"]
+    return [_share_prompt(*ids[at : at + 3]) for at in range(0, len(ids), 3)]
+
+
+def _share_prompt(prompt: list[int], chosen: list[int], rejected: list[int]) -> TokenizedPair:
     """Token ids such that prompt + completion is exactly what the tokenizer makes of the whole conversation.
 
     The end of the prompt can merge with the start of a completion. A side where that happens gives up its
@@ -105,11 +121,8 @@ def _encode(text: PairText, tokenizer: PreTrainedTokenizerBase) -> TokenizedPair
     to the start of the completions: each conversation keeps the reference's ids, and one token more is scored
     on a side. Gemma-2 cannot lead there, as its turns begin and end in special tokens.
     """
-    prompt, chosen, rejected = tokenizer(
-        [text.prompt, text.prompt + text.chosen, text.prompt + text.rejected], add_special_tokens=False
-    )["input_ids"]
     cuts = [_boundary(prompt, conversation) for conversation in (chosen, rejected)]
-    shared = _common_prefix(chosen[: cuts[0]], rejected[: cuts[1]])
+    shared = common_length(chosen[: cuts[0]], rejected[: cuts[1]])
     return TokenizedPair(chosen[:shared], chosen[shared:], rejected[shared:])
 
 
@@ -118,7 +131,8 @@ def _boundary(prompt: list[int], conversation: list[int]) -> int:
     return len(prompt) if conversation[: len(prompt)] == prompt else len(prompt) - 1
 
 
-def _common_prefix(left: list[int], right: list[int]) -> int:
+def common_length(left: Sequence[Any], right: Sequence[Any]) -> int:
+    """How many leading items two sequences share."""
     for position, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return position
@@ -129,19 +143,18 @@ def _with_special_ids(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase) ->
     """BOS in front of the prompt and EOS behind each completion, unless that very place holds it already."""
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if eos is None:
-        raise DataError(
-            Fault(
-                key="tokenizer",
-                rule="has no end-of-sequence token",
-                remedy="set eos_token in its configuration",
-            )
-        )
+        raise no_eos()
     prompt = ids.prompt_ids if bos is None or ids.prompt_ids[:1] == [bos] else [bos, *ids.prompt_ids]
     chosen, rejected = (
         completion if completion[-1:] == [eos] else [*completion, eos]
         for completion in (ids.chosen_ids, ids.rejected_ids)
     )
     return TokenizedPair(prompt, chosen, rejected)
+
+
+def no_eos() -> DataError:
+    rule = "has no end-of-sequence token"
+    return DataError(Fault(key="tokenizer", rule=rule, remedy="set eos_token in its configuration"))
 
 
 def _truncate_as_reference(ids: TokenizedPair, rules: TokenRules) -> TokenizedPair:

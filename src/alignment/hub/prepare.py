@@ -10,25 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.cache_root import cache_root
-from alignment.data import TokenRules, load_dataset_splits, prepare_pairs, resolve_chat_template
+from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.data.files import find_local
-from alignment.data.statistics import QUANTILES, quantiles
+from alignment.data.statistics import QUANTILES
 from alignment.hub.download import Fetched, dataset_commit, fetch_model
 from alignment.methods import METHODS
 from alignment.modeling.load import load_tokenizer
 from alignment.report.machine import version_facts
 from alignment.report.manifest import data_facts
 from alignment.report.portable import portable
-from alignment.trainers.config import ReferenceFreeConfig
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
     from alignment.recipe import Recipe
 
 DATA_MANIFEST = "data_manifest.json"
-_UNCUT = TokenRules(max_length=1 << 30, max_prompt_length=1)
 
 
 def prepare(recipe: Recipe) -> dict[str, Any]:
@@ -55,16 +50,24 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         model, chat_template=template and resolve_chat_template(template, base=recipe.path.parent)
     )
     method = METHODS[recipe.method]
-    splits = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
-    parts = {"train": splits.train, **({} if splits.test is None else {"test": splits.test})}
-    measure = _pair_tokens if method.data == "preference" else _conversation_tokens
-    tokens = {name: measure(part, tokenizer, recipe) for name, part in parts.items()}
+    checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+    config = method.config_class()
+    splits = prepare_splits(
+        checked,
+        tokenizer,
+        method.token_rules(lambda key: recipe.training.get(key, getattr(config, key))),
+        on_bad_row=recipe.data.on_bad_row,
+        num_proc=recipe.data.dataset_num_proc,
+        cache=cache_root(),
+    )
+    print(*splits.told, sep="\n")
+    data = data_facts(splits)
     manifest = {
         "recipe": recipe.name,
         "models": [{**dataclasses.asdict(found), "folder": None} for found in fetched],
-        "data": data_facts(splits),
-        "tokens": tokens,
-        "disk": _disk(fetched, parts.values()),
+        "tokens": data.pop("tokens"),
+        "data": data,
+        "disk": _disk(fetched, [checked.train, *([] if checked.test is None else [checked.test])]),
         "versions": version_facts(),
     }
     manifest = portable(manifest, root=Path.cwd())
@@ -84,35 +87,6 @@ def _remote_sources(recipe: Recipe) -> list[tuple[str, str | None]]:
     else:
         named = [(str(data.dataset_name), data.dataset_revision)]
     return [(name, revision) for name, revision in named if find_local(name, recipe.path.parent) is None]
-
-
-def _pair_tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> dict[str, Any]:
-    """Lengths of the pairs; for our own trainers as they will be cut, and into the cache that training reads.
-
-    TRL's trainers tokenise by themselves: for them the lengths are those before any cut.
-    """
-    config = METHODS[recipe.method].config_class()
-    ours = issubclass(config, ReferenceFreeConfig)
-    stated = recipe.training
-    prepared = prepare_pairs(
-        rows,
-        tokenizer,
-        TokenRules.read(lambda key: stated.get(key, getattr(config, key))) if ours else _UNCUT,
-        num_proc=stated.get("dataset_num_proc"),
-        cache=cache_root() if ours else None,
-    )
-    return prepared.statistics.as_dict()
-
-
-def _conversation_tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> dict[str, Any]:
-    """Lengths of conversations as the chat template renders them."""
-    lengths = [
-        len(tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False)["input_ids"])
-        for messages in rows["messages"]
-    ]
-    longest = recipe.training.get("max_length")
-    cut = 0 if longest is None else sum(length > longest for length in lengths)
-    return {"rows": len(lengths), "conversations_cut": cut, "lengths": {"conversation": quantiles(lengths)}}
 
 
 def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
@@ -160,7 +134,7 @@ def print_report(manifest: Mapping[str, Any]) -> None:
     tokens.add_column("cut", justify="right")
     for split, counted in manifest["tokens"].items():
         for part, numbers in counted["lengths"].items():
-            cut = counted.get({"prompt": "prompts_cut", "conversation": "conversations_cut"}.get(part, f"{part}_cut"))
+            cut = counted["cut"].get(part)
             row = [f"{numbers[name]:,.0f}" for name in names]
             tokens.add_row(split, part, *row, "" if cut is None else f"{cut:,}")
     for table in (models, data, tokens):

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from alignment.data.marks import begin_with_bos
 from alignment.errors import Fault, SetupError
 from alignment.hub.errors import TransportError, fault_of
 from alignment.modeling.embedded import is_embedded, resolve_embedded
@@ -50,6 +51,7 @@ def load_tokenizer(model: ModelArguments, *, chat_template: str | None = None) -
                 remedy="name a shipped one (gemma2, llama3, mistral, zephyr, chatml), a file, or inline Jinja",
             )
         )
+    tokenizer.chat_template = begin_with_bos(tokenizer)
     if tokenizer.pad_token_id is None:
         # Padding is always masked explicitly, so sharing the id with eos is safe.
         tokenizer.pad_token = tokenizer.eos_token

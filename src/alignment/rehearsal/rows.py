@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from alignment.data import load_dataset_splits
 from alignment.data.check import Kind
 from alignment.data.files import find_local
+from alignment.data.messages import unpack
 from alignment.errors import UserError
 from alignment.recipe import DataArguments
 
@@ -59,10 +60,22 @@ def is_local(data: DataArguments, base: Path) -> bool:
 
 def shortest(dataset: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     """The rows of the first `CANDIDATES` with the fewest characters, in their order."""
-    candidates = [dict(dataset[number]) for number in range(min(CANDIDATES, len(dataset)))]
+    candidates = [_as_stored(dataset[number]) for number in range(min(CANDIDATES, len(dataset)))]
     lengths = [len(json.dumps(row)) for row in candidates]
     chosen = sorted(sorted(range(len(candidates)), key=lengths.__getitem__)[:count])
     return [candidates[number] for number in chosen]
+
+
+def _as_stored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A checked row as a file holds it."""
+    tools = {"tools": row["tools"]} if row["tools"] else {}
+    if "messages" not in row:
+        return {**{side: unpack(row[side]) for side in ("prompt", "chosen", "rejected")}, **tools}
+    messages, first = unpack(row["messages"]), row["first_trained"]
+    return {
+        **({"prompt": messages[:first], "completion": messages[first:]} if first else {"messages": messages}),
+        **tools,
+    }
 
 
 def made_up(number: int, kind: Kind) -> dict[str, Any]:

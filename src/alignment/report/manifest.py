@@ -46,7 +46,7 @@ def build_manifest(
     Args:
         recipe: as loaded; `recipe.resolved` is recorded.
         trainer: a `transformers.Trainer`, asked for its arguments, model and accelerator only.
-        splits: what `alignment.data.load_dataset_splits` returned.
+        splits: what `alignment.data.prepare_splits` returned.
         model_facts: added to (and winning over) what `model_origin` and `describe_model` say.
         timing: seconds and rates, such as `{"started": "2026-01-31T12:00:00Z", "train_seconds": 61.0,
             "wall_seconds": 75.2, "tokens_per_second": 5210.0}`.
@@ -154,12 +154,18 @@ def optimisation_facts(trainer: Trainer) -> dict[str, Any]:
 
 
 def data_facts(splits: Any) -> dict[str, Any]:
-    """Rows of each split and where they came from (ids, revisions, fingerprints, dropped rows)."""
+    """Rows of each split, what was found in them, and where they came from (ids, revisions, fingerprints).
+
+    For each source, `rows` and `dropped` together are the rows that were read.
+    """
+    prepared = splits.prepared
     return {
         "rows": {
             "train": len(splits.train),
             "test": None if splits.test is None else len(splits.test),
         },
+        "noted": {name: dict(rows.findings.noted) for name, rows in prepared.items()},
+        "tokens": {name: rows.statistics.as_dict() for name, rows in prepared.items()},
         "sources": list(splits.sources),
     }
 

@@ -79,7 +79,7 @@ def data_rows(run: FinishedRun, *, hub: set[str]) -> list[dict[str, str]]:
 
 
 def data_sentence(run: FinishedRun) -> str:
-    """How many rows were trained and tested on, and how many were left out."""
+    """How many rows were trained and tested on, how many were left out, and what is odd about those that were not."""
     rows = run.manifest["data"]["rows"]
     held_out = f", {count(rows['test'])} held out for evaluation" if rows["test"] else ", none held out"
     dropped: dict[str, int] = {}
@@ -87,7 +87,15 @@ def data_sentence(run: FinishedRun) -> str:
         for reason, rows_left in (source.get("dropped") or {}).items():
             dropped[reason] = dropped.get(reason, 0) + rows_left
     left_out = "".join(f" Dropped: {count(number)} ({reason})." for reason, number in dropped.items() if number)
-    return f"{count(rows['train'])} rows were trained on{held_out}.{left_out}"
+    odd = run.manifest["data"].get("noted", {}).get("train", {})
+    caveats = "".join(f" With a caveat: {count(number)} ({reason})." for reason, number in odd.items())
+    return f"{count(rows['train'])} rows were trained on{held_out}.{left_out}{_truncated(run)}{caveats}"
+
+
+def _truncated(run: FinishedRun) -> str:
+    cut = run.manifest["data"].get("tokens", {}).get("train", {}).get("cut", {})
+    parts = ", ".join(f"{part} of {count(number)}" for part, number in cut.items() if number)
+    return f" Truncated: {parts}." if parts else ""
 
 
 def hyperparameter_rows(run: FinishedRun) -> Rows:

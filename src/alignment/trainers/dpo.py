@@ -49,6 +49,12 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
                 self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
             self.measure_throughput(padded=False, forward_passes=3 if args.precompute_ref_log_probs else 4)
 
+    def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
+        """Rows that are tokens already are taken as they are; TRL prepares all others."""
+        if "prompt_ids" in (getattr(dataset, "column_names", None) or ()):
+            return dataset
+        return super()._prepare_dataset(dataset, *others)
+
     @staticmethod
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
         if args.disable_dropout:

@@ -37,7 +37,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     Args:
         model: the policy.
         args: `SimPOConfig` or `ORPOConfig`.
-        train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `prepare_pairs`).
+        train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `prepare_rows`).
         processing_class: the tokenizer, chat template included.
         peft_config: adapters to train instead of all weights.
         callbacks: as in `transformers.Trainer`.
@@ -224,10 +224,10 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     def _tokenized(dataset: Any | None, args: ReferenceFreeConfig, tokenizer: PreTrainedTokenizerBase) -> Any | None:
         if dataset is None or "prompt_ids" in dataset.column_names:
             return dataset
-        from alignment.data import TokenRules, prepare_pairs
+        from alignment.data import TokenRules, prepare_rows
 
         state = PartialState()
-        prepared = prepare_pairs(
+        prepared = prepare_rows(
             dataset,
             tokenizer,
             TokenRules.read(partial(getattr, args)),

@@ -1,0 +1,174 @@
+"""Messages as sources bring them: lists, lists stored as text, with tool calls and reasoning, in one plain form."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Message = dict[str, Any]
+"""`{"role": ..., "content": ...}`, and whichever of `CARRIED` the source has."""
+
+ROLES = ("system", "user", "assistant", "tool")
+
+CARRIED = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking", "reasoning")
+"""What a chat template may read of a message beside role and content."""
+
+NOT_CARRIED = {
+    "function_call": "write tool_calls",
+    "images": "this trains on text alone",
+    "audio": "this trains on text alone",
+}
+"""What would change the tokens if it were read, and is not: refused by name, with the remedy."""
+
+
+_ROLE = re.compile(rf"""["']role["']\s*:\s*["'](?:{"|".join(ROLES)})["']""")
+_CONTENT = re.compile(r"""["']content["']\s*:""")
+
+
+class RowFault(Exception):
+    """Why one row cannot be used."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        """Short and countable: the same fault in another row has the same reason."""
+        self.detail = detail
+        """What was found in this row."""
+        super().__init__(reason, detail)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+def read_messages(value: object, name: str) -> list[Message]:
+    """A list of messages, each reduced to role, content and `CARRIED`.
+
+    Raises:
+        RowFault: `value` is not a list of messages with string role and content.
+    """
+    if value is None:
+        raise RowFault("null value", f"{name} is null")
+    value = from_text(value, name)
+    if not isinstance(value, list | tuple):
+        raise RowFault("not a list of messages", f"{name} is {kind_of(value)}")
+    if not value:
+        raise RowFault("empty list of messages", f"{name} has no message")
+    return [_message(message, f"{name}[{position}]") for position, message in enumerate(value)]
+
+
+def from_text(value: object, name: str) -> object:
+    """`value`, or the messages that it holds as text: exports to CSV or Parquet write lists as JSON, or as Python.
+
+    Raises:
+        RowFault: it looks like a list of messages, and does not read as one.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")) or not _ROLE.search(value):
+        return value
+    found: object = None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    found = [found] if isinstance(found, dict) else found
+    if isinstance(found, list) and found and all(map(_is_message, found)):
+        return found
+    if found is None and value.lstrip().startswith("[") and _CONTENT.search(value):
+        raise RowFault("messages as unreadable text", f"{name} looks like a list of messages, and is no JSON")
+    return value
+
+
+def read_tools(value: object) -> list[dict[str, Any]] | None:
+    """The tools of a row, given as a list of JSON schemas or as the text of one; `None` without any.
+
+    Raises:
+        RowFault: they are something else.
+    """
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RowFault("tools as unreadable text", f"tools is no JSON: {error}") from error
+    if value is None or value in ("", []):
+        return None
+    if not isinstance(value, list | tuple) or not all(isinstance(tool, Mapping) for tool in value):
+        raise RowFault("not a list of tools", f"tools is {kind_of(value)}, not a list of JSON schemas")
+    return [dict(tool) for tool in value]
+
+
+def read_text(value: str, name: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no text: no tokenizer takes it."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowFault("not valid Unicode", f"{name} holds a lone surrogate") from error
+    return value
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without the nulls that a typed table puts wherever one row has a field and another has not."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def pack(messages: Sequence[Message]) -> list[dict[str, str | None]]:
+    """Messages in the one type that a table of them can have: what is rare is JSON text in `more`."""
+    packed = []
+    for message in messages:
+        more = {key: message[key] for key in CARRIED if key in message}
+        text = json.dumps(more, ensure_ascii=False) if more else None
+        packed.append({"role": message["role"], "content": message["content"], "more": text})
+    return packed
+
+
+def unpack(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """What `pack` packed; messages that never were are taken as they are."""
+    return [
+        {**{key: value for key, value in message.items() if key != "more"}, **json.loads(message.get("more") or "{}")}
+        for message in messages
+    ]
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words of JSON."""
+    names = {
+        str: "a string",
+        list: "a list",
+        tuple: "a list",
+        dict: "an object",
+        bool: "a boolean",
+        type(None): "null",
+    }
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and "role" in value and ("content" in value or "tool_calls" in value)
+
+
+def _message(value: object, name: str) -> Message:
+    if not isinstance(value, Mapping):
+        raise RowFault("not a list of messages", f"{name} is {kind_of(value)}, not a message")
+    more = {key: value[key] for key in CARRIED if value.get(key) is not None and value[key] != []}
+    if value.get("content") is None and "tool_calls" in more:
+        value = {**value, "content": ""}
+    for field in ("role", "content"):
+        if value.get(field) is None:
+            raise RowFault("null value" if field in value else f"message without {field}", f"{name}.{field}")
+        if not isinstance(value[field], str):
+            raise RowFault(f"non-string {field}", f"{name}.{field} is {kind_of(value[field])}")
+    for key, remedy in NOT_CARRIED.items():
+        if value.get(key) not in (None, [], {}):
+            raise RowFault(f"{key} is not read", f"{name}.{key}; {remedy}")
+    if "tool_calls" in more:
+        _check_calls(more["tool_calls"], f"{name}.tool_calls")
+    return {"role": value["role"], "content": read_text(value["content"], f"{name}.content"), **more}
+
+
+def _check_calls(calls: object, name: str) -> None:
+    if not isinstance(calls, list | tuple) or not all(isinstance(call, Mapping) for call in calls):
+        raise RowFault("not a list of tool calls", f"{name} is {kind_of(calls)}, not a list of objects")

@@ -1,0 +1,101 @@
+"""Splits of checked rows to splits of tokens, with every row accounted for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alignment.data.cache import PreparedRows, place_in, prepare_rows
+from alignment.data.findings import OnBadRow
+from alignment.data.load import SourceFacts, Splits
+from alignment.data.rules import Rules
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+class TokenSplits(NamedTuple):
+    """What is trained and evaluated on."""
+
+    train: Dataset
+    test: Dataset | None
+    sources: tuple[SourceFacts, ...]
+    """With the rows that were dropped as tokens among `dropped`."""
+    prepared: dict[str, PreparedRows]
+    """Split -> how its rows became tokens."""
+    told: tuple[str, ...]
+    """What a reader of the log should know of the rows: those left out, columns not read, caveats, truncation."""
+
+
+def prepare_splits(
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    rules: Rules,
+    *,
+    on_bad_row: OnBadRow,
+    num_proc: int | None = None,
+    cache: Path | None = None,
+    main_process_first: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> TokenSplits:
+    """Tokenise and judge every split; arguments as for `prepare_rows`.
+
+    Raises:
+        DataError: rows that cannot be trained on (unless dropped), or none that can.
+    """
+    parts = {"train": splits.train, **({} if splits.test is None else {"test": splits.test})}
+    prepared = {
+        name: prepare_rows(
+            rows,
+            tokenizer,
+            rules,
+            on_bad_row=on_bad_row,
+            num_proc=num_proc,
+            cache=cache,
+            main_process_first=main_process_first,
+        )
+        for name, rows in parts.items()
+    }
+    lost = _lost_by_source(parts, prepared)
+    sources = tuple(_accounted(facts, lost.get(facts.name, Counter())) for facts in splits.sources)
+    return TokenSplits(
+        prepared["train"].dataset,
+        prepared["test"].dataset if "test" in prepared else None,
+        sources,
+        prepared,
+        (*_told_of_sources(sources), *_told_of_splits(parts, prepared)),
+    )
+
+
+def _lost_by_source(parts: dict[str, Dataset], prepared: dict[str, PreparedRows]) -> dict[str, Counter[str]]:
+    """Source -> reason -> rows that could not be trained on as tokens."""
+    lost: dict[str, Counter[str]] = {}
+    for name, rows in parts.items():
+        for reason, bad in prepared[name].findings.bad.items():
+            for source in rows.select(list(bad))["origin"]:
+                lost.setdefault(source["source"], Counter())[reason] += 1
+    return lost
+
+
+def _accounted(facts: SourceFacts, lost: Counter[str]) -> SourceFacts:
+    return replace(facts, rows=facts.rows - lost.total(), dropped=dict(Counter(facts.dropped) + lost))
+
+
+def _told_of_sources(sources: tuple[SourceFacts, ...]) -> Iterator[str]:
+    for facts in sources:
+        dropped = sum(facts.dropped.values())
+        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in facts.dropped.items())
+        yield f"{facts.name}: {facts.rows + dropped:,} rows" + (f", {dropped:,} dropped ({reasons})" if dropped else "")
+        if facts.unread:
+            yield f"{facts.name}: not read: {', '.join(facts.unread)}"
+
+
+def _told_of_splits(parts: dict[str, Dataset], prepared: dict[str, PreparedRows]) -> Iterator[str]:
+    for name, rows in parts.items():
+        yield from (f"{name}: {line}" for line in prepared[name].findings.lines(partial(place_in, rows)))
+        yield f"{name}: {prepared[name]}"
