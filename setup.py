@@ -31,6 +31,7 @@ setup(
         "deepspeed>=0.18,<0.20",
         "filelock>=3.12",
         "gguf>=0.10",
+        "httpx>=0.27,<1",
         "huggingface_hub>=1.0,<3",
         "jinja2>=3.1",
         "matplotlib>=3.8",

@@ -1,6 +1,6 @@
-"""Scorers of conversations: reward models, ArmoRM, a function.
+"""Scorers of conversations: reward models, ArmoRM, a judge behind an endpoint, a function.
 
-`load_scorer("<folder, Hub id or dotted path>").score(conversations)` gives one number for each conversation.
+`load_scorer("<folder, Hub id, address or dotted path>").score(conversations)` gives one number for each conversation.
 """
 
 from __future__ import annotations

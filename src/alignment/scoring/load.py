@@ -12,6 +12,7 @@ from alignment.modeling.embedded import is_embedded
 from alignment.scoring.scorer import Scorer
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _GIVEN = ("folder", "name")
 """Arguments of loaders that are no options."""
 
@@ -20,14 +21,18 @@ def load_scorer(name: str, *, revision: str = "main", **options: Any) -> Scorer:
     """The scorer that `name` means.
 
     Args:
-        name: a folder or Hub id (a reward model, or ArmoRM, as its configuration says), or
-            `package.module:function`.
+        name: a folder or Hub id (a reward model, or ArmoRM, as its configuration says), `package.module:function`, or
+            the address of an OpenAI-compatible endpoint (`http://host:8000/v1`), whose model is then a judge.
         revision: branch, tag or commit of a Hub id.
-        options: settings of this kind of scorer: see `load_reward_model` and `load_armorm`.
+        options: settings of this kind of scorer: see `load_reward_model`, `load_armorm` and `load_judge`.
 
     Raises:
         SetupError: there is no such scorer, it cannot score, or it has no such option.
     """
+    if _ADDRESS.match(name):
+        from alignment.scoring.judge import load_judge
+
+        return load_judge(name, **_checked(options, load_judge, kind="a judge"))
     if _FUNCTION.fullmatch(name) and not is_embedded(name):
         from alignment.scoring.function import load_function
 
