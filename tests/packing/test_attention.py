@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from packing_models import CONFIGS, random_pairs
+from packing_models import CONFIGS, build, packed, random_pairs
 
 from alignment.data.packing import PackedPreferenceCollator
 from alignment.errors import SetupError
 from alignment.modeling.attention import (
+    BACKENDS,
     Machine,
     Needs,
     Scores,
@@ -20,9 +22,13 @@ from alignment.modeling.attention import (
     flash,
     flex,
     needs_of,
+    probe,
     segments,
+    this_machine,
 )
-from alignment.modeling.attention.probe import fault_of
+from alignment.modeling.attention.layout import layout_indices
+from alignment.modeling.attention.probe import choose_proven_backend, fault_of
+from alignment.modeling.packed import packed_logps, prepare_for_packing
 
 LENGTHS = [(1, 1, 1), (3, 2, 4), (7, 1, 2), (4, 3, 0), (2, 9, 5)]
 CPU = torch.device("cpu")
@@ -50,6 +56,16 @@ def test_the_batch_of_two_pairs_worked_by_hand():
     assert layout.cu_keys.tolist() == [0, 4, 7, 9, 11]
     assert layout.key_index.tolist() == [0, 1, 2, 3, 0, 1, 4, 5, 6, 5, 7]
     assert layout.positions.tolist() == batch["position_ids"][0].tolist()
+    assert layout.pair_ids.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert layout.roles.tolist() == [0, 0, 1, 1, 2, 0, 1, 2]
+    assert layout.bounds.tolist() == [[0, 5], [2, 6], [4, 7]]
+    assert [source.tolist() for source in layout.key_sources] == [[0, 1, 2, 3, 6, 7, 8, 10], [0, 1, 5], [4, 5, 9]]
+
+
+def test_a_layout_built_in_the_collator_is_the_layout_built_in_the_model():
+    own, given = SharedPrompts(LENGTHS, CPU), SharedPrompts(LENGTHS, CPU, layout_indices(LENGTHS))
+    for name in ("key_index", "positions", "pair_ids", "roles", "bounds", "cu_queries", "cu_keys"):
+        assert torch.equal(getattr(given, name), getattr(own, name)), name
 
 
 @pytest.mark.parametrize("empty", ["prompt_ids", "chosen_ids", "rejected_ids"])
@@ -116,15 +132,6 @@ def test_backends_equal_dense_attention(attend, window, softcap):
         assert torch.allclose(mine, theirs, atol=1e-12)
 
 
-@pytest.mark.parametrize("window", [None, 1, 4])
-def test_the_flex_mask_equals_the_mask_spelled_out(window):
-    layout = SharedPrompts(LENGTHS, CPU)
-    x = torch.zeros(layout.tokens, 1, 1)
-    _, expected = dense(x, x, x, scale=1.0, softcap=None, window=window)
-    rows = torch.arange(layout.tokens)
-    assert torch.equal(flex.mask_of(layout, window)(None, None, rows[:, None], rows[None, :]), expected)
-
-
 # -- the choice
 
 
@@ -148,7 +155,7 @@ ALL = {"flash_attention_2": (2, 8), "flash_attention_3": (3, 0), "flash_attentio
         (LLAMA, hopper(flash_attention_2=(2, 5)), "flex_attention"),
         (LLAMA, hopper(flash_attention_2=()), "flash_attention_2"),
         (GEMMA2, Machine(device="cuda", capability=(8, 0), installed=ALL), "flash_attention_2"),
-        (GEMMA2, Machine(device="cuda", capability=(10, 0), installed={"flash_attention_4": ()}), "flex_attention"),
+        (GEMMA2, Machine(device="cuda", capability=(10, 0), installed={"flash_attention_4": ()}), "flex_flash"),
         (LLAMA, Machine(device="cuda", capability=(10, 0), installed={"flash_attention_4": ()}), "flash_attention_4"),
         (Needs(head_dim=128, dtype=torch.float32), hopper(**ALL), "flex_attention"),
         (Needs(head_dim=320, dtype=torch.bfloat16), hopper(**ALL), "flex_attention"),
@@ -174,6 +181,7 @@ def test_the_best_backend_that_computes_the_same_is_chosen(needs, machine, chose
         ("flash_attention_3", Needs(head_dim=64, dtype=torch.float32), hopper(**ALL), "fp16 and bf16 only"),
         ("flex_attention", LLAMA, Machine(device="cpu", installed={}), "no backward pass on a CPU"),
         ("paged|sdpa", LLAMA, hopper(), "no backend of packed rows"),
+        ("kernels-community/flash-attn2", LLAMA, hopper(), "the package `kernels` is not installed"),
     ],
 )
 def test_a_request_that_would_compute_something_else_is_refused_with_the_reason(requested, needs, machine, reason):
@@ -222,3 +230,118 @@ def test_a_kernel_that_fails_says_how():
         raise RuntimeError("no kernel image is available\nmore")
 
     assert fault_of(attend, LLAMA, CPU) == "fails here: no kernel image is available"
+
+
+# -- packages that are there and do not work
+
+
+def packages(tmp_path, monkeypatch, files: dict[str, str]) -> None:
+    """Stand-ins on the import path, before anything that is really installed."""
+    for name, source in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0].startswith("flash_attn")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+KERNEL = """
+from test_attention import exact_varlen_kernel as flash_attn_varlen_func
+"""
+BROKEN = 'raise ImportError("undefined symbol: _ZN3c104cuda9SetDeviceEa")'
+
+
+@pytest.mark.parametrize(
+    ("files", "seen"),
+    [
+        ({}, set()),
+        ({"flash_attn/cute/__init__.py": KERNEL}, {"flash_attention_4"}),
+        ({"flash_attn/README": ""}, set()),
+        ({"flash_attn/__init__.py": BROKEN, "flash_attn/flash_attn_interface.py": KERNEL}, {"flash_attention_2"}),
+        ({"flash_attn_interface.py": KERNEL}, {"flash_attention_3"}),
+    ],
+    ids=["nothing", "flash-attn-4 alone", "an empty namespace", "a broken flash-attn", "flash-attn-3"],
+)
+def test_what_is_installed_is_seen_without_importing_it(tmp_path, monkeypatch, files, seen):
+    packages(tmp_path, monkeypatch, files)
+    assert set(this_machine(CPU).installed) == seen
+
+
+@pytest.fixture
+def probing_on_cpu(monkeypatch):
+    """The choice that a GPU would make, with the probes computed here: only the device's name and age are pretended."""
+    monkeypatch.setattr(probe, "fault_of", lambda attend, needs, device: fault_of(attend, needs, CPU))
+    monkeypatch.setattr(flex, "has_flash", lambda: False)
+    monkeypatch.setitem(BACKENDS, "flex_attention", lambda needs, machine: "is left out of this test")
+
+    def choose(requested: str | None = None) -> str:
+        machine = replace(this_machine(CPU), device="cuda", capability=(9, 0))
+        return choose_proven_backend(replace(LLAMA, head_dim=16), machine, torch.device("cuda"), requested)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen", "told"),
+    [
+        ({"flash_attn/cute/__init__.py": KERNEL}, "flash_attention_4", ""),
+        (
+            {"flash_attn/__init__.py": BROKEN, "flash_attn/flash_attn_interface.py": KERNEL},
+            "segments",
+            "flash_attention_2 is passed over: it cannot be imported: undefined symbol",
+        ),
+        (
+            {"flash_attn/cute/__init__.py": ""},
+            "segments",
+            "flash_attention_4 is passed over: it cannot be imported: module 'flash_attn.cute' has no attribute",
+        ),
+        (
+            {"flash_attn_interface.py": BROKEN, "flash_attn/cute/__init__.py": KERNEL},
+            "flash_attention_4",
+            "flash_attention_3 is passed over: it cannot be imported: undefined symbol",
+        ),
+    ],
+    ids=["flash-attn-4 alone", "a broken flash-attn", "no such function", "the next one serves"],
+)
+def test_a_package_that_cannot_serve_is_passed_over_with_the_reason(
+    tmp_path, monkeypatch, caplog, probing_on_cpu, files, chosen, told
+):
+    packages(tmp_path, monkeypatch, files)
+    assert probing_on_cpu() == chosen
+    assert told in caplog.text
+
+
+def test_a_broken_package_that_was_asked_for_is_refused(tmp_path, monkeypatch, probing_on_cpu):
+    packages(tmp_path, monkeypatch, {"flash_attn_interface.py": BROKEN})
+    with pytest.raises(SetupError, match="flash_attention_3 cannot be imported: undefined symbol"):
+        probing_on_cpu("flash_attention_3")
+
+
+def test_a_kernel_of_the_hub_serves_by_its_name(tmp_path, monkeypatch, probing_on_cpu):
+    """As the `kernels` package offers it: `get_kernel(repository)` gives a module."""
+    packages(
+        tmp_path,
+        monkeypatch,
+        {"kernels.py": f"{KERNEL}\nimport sys\n\ndef get_kernel(repository): return sys.modules[__name__]"},
+    )
+    assert probing_on_cpu("kernels-community/flash-attn2") == "kernels-community/flash-attn2"
+
+
+# -- one precision
+
+
+@pytest.mark.parametrize("name", ["gemma2", "qwen3", "llama"])
+def test_one_dtype_of_16_bits_reaches_the_backend_of_fp32_weights_under_autocast(name):
+    model, seen = build(name), set()
+    prepare_for_packing(model, dtype=torch.bfloat16)
+    own = model.base_model._packed_attention
+
+    def attend(query, key, value, layout, scores):
+        seen.add((query.dtype, key.dtype, value.dtype))
+        return own(query, key, value, layout, scores)
+
+    model.base_model._packed_attention = attend
+    with torch.autocast("cpu", torch.bfloat16):
+        packed_logps(model, packed(random_pairs(3))).sums.sum().backward()
+    assert seen == {(torch.bfloat16,) * 3}

@@ -14,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from alignment.modeling.compiled import as_in_training
+
 from .mixin import mix_in
 
 OFFSET_NORMS = ("gemma2", "gemma3_text")
@@ -62,12 +64,12 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 class _FusedNorm:
     def forward(self, x: Tensor) -> Tensor:
         eps = self.eps if hasattr(self, "eps") else self.variance_epsilon
-        return self.fused_norm(x, self.weight, eps)
+        return as_in_training(self.fused_norm, [x], self.weight, eps)
 
 
 class _FusedMLP:
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.fused_gate(self.gate_proj(x), self.up_proj(x)))
+        return self.down_proj(as_in_training(self.fused_gate, [self.gate_proj(x), self.up_proj(x)]))
 
 
 def gated(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -41,7 +41,7 @@ class _PackedForward:
         """With `packed`, `(log-probabilities [N], mean logits [N])` of the completion tokens; else the model's own."""
         if packed is None:
             return super().forward(*args, **kwargs)
-        layout = SharedPrompts(packed["pair_lengths"], packed["input_ids"].device)
+        layout = SharedPrompts(packed["pair_lengths"], packed["input_ids"].device, packed.get("layout_indices"))
         call = PackedCall(layout, self.base_model._packed_attention)
         output = run_packed(self.base_model, packed["input_ids"], packed["position_ids"], call, self.config)
         completion_hidden = output.last_hidden_state[0].index_select(0, packed["predictor_index"])

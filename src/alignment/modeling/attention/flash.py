@@ -18,17 +18,34 @@ from .attend import Attend, Scores
 from .layout import SharedPrompts, repeat_prompts
 
 MODULES = {
-    "flash_attention_2": "flash_attn",
+    "flash_attention_2": "flash_attn.flash_attn_interface",
     "flash_attention_3": "flash_attn_interface",
     "flash_attention_4": "flash_attn.cute",
 }
-"""Backend to the module that offers its `flash_attn_varlen_func`."""
+"""Backend to the module that owns its `flash_attn_varlen_func`. FlashAttention 4 shares a folder with 2 and fills it
+alone where 2 is not installed."""
+
+HUB_EXAMPLE = "kernels-community/flash-attn2"
+
+
+def on_the_hub(name: str) -> bool:
+    """Whether a name is that of a repository of kernels, such as `HUB_EXAMPLE`."""
+    return name.count("/") == 1 and "|" not in name
 
 
 def load(name: str) -> Attend:
-    """The attention of one FlashAttention generation."""
-    kernel = importlib.import_module(MODULES[name]).flash_attn_varlen_func
-    return partial(attend_with, kernel, None if name == "flash_attention_4" else -1)
+    """The attention of one FlashAttention generation, or of a kernel of the Hub.
+
+    Raises:
+        Exception: whatever importing it raises; `AttributeError` when it has no variable-length function.
+    """
+    if on_the_hub(name):
+        from kernels import get_kernel
+
+        module = get_kernel(name)
+    else:
+        module = importlib.import_module(MODULES[name])
+    return partial(attend_with, module.flash_attn_varlen_func, None if name == "flash_attention_4" else -1)
 
 
 def attend_with(

@@ -9,12 +9,13 @@ A pair `prompt chosen rejected` of lengths `P, C, R` is computed as two *segment
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from alignment.throughput import PairLengths
 
 
 class SharedPrompts:
@@ -26,89 +27,99 @@ class SharedPrompts:
         key_lengths    [4, 3]
         key_index      [0, 1, 2, 3, 0, 1, 4]  the row's keys, prompt repeated: segment after segment
         pair_ids       [0, 0, 0, 0, 0]
-        is_chosen      [F, F, T, T, F]
-        is_rejected    [F, F, F, F, T]
+        roles          [0, 0, 1, 1, 2]
         positions      [0, 1, 2, 3, 2]
 
     A pair with `R = 0` is a single document of one segment.
+
+    Args:
+        pair_lengths: tokens of prompt, chosen and rejected of every pair.
+        device: where attention is computed.
+        indices: what `layout_indices` gives for these pairs, if a collator has built it already; on any device.
     """
 
-    def __init__(self, pair_lengths: Sequence[tuple[int, int, int]], device: torch.device) -> None:
+    def __init__(
+        self, pair_lengths: Sequence[PairLengths], device: torch.device, indices: Tensor | None = None
+    ) -> None:
         self.pair_lengths = [tuple(map(int, lengths)) for lengths in pair_lengths]
         self.device = device
         self.tokens = sum(map(sum, self.pair_lengths))
-        segments = [((p + c, p + c), (r, p + r)) if r else ((p + c, p + c),) for p, c, r in self.pair_lengths]
-        self.query_lengths = [queries for pair in segments for queries, _ in pair]
-        self.key_lengths = [keys for pair in segments for _, keys in pair]
+        self.query_lengths, self.key_lengths = segment_lengths(self.pair_lengths)
         self.longest = max(self.key_lengths)
         """Keys of the longest segment: a window at least as long cuts nothing."""
         self.calls = 0
         """Attention calls served; a model that never asks has not seen the layout."""
         self.block_masks: dict[int | None, Any] = {}
-        """FlexAttention's masks by window, built on first use."""
-
-    @cached_property
-    def key_index(self) -> Tensor:
+        """FlexAttention's masks by window, built on first use, which is in a forward pass."""
+        if indices is None:
+            indices = layout_indices(self.pair_lengths)
+        # One copy for all of them, which a GPU makes while it computes the micro-batch before.
+        pieces = to_device(indices, device).split(self._sizes())
+        self.key_index = pieces[0]
         """`[sum(key_lengths)]` where each segment's keys lie in the row."""
-        pieces, start = [], 0
-        for p, c, r in self.pair_lengths:
-            again = p if r else 0
-            pieces += [torch.arange(start, start + p + c), torch.arange(start, start + again)]
-            pieces.append(torch.arange(start + p + c, start + p + c + r))
-            start += p + c + r
-        return torch.cat(pieces).to(self.device)
-
-    @cached_property
-    def key_sources(self) -> tuple[Tensor, Tensor, Tensor]:
+        self.key_sources = pieces[1:4]
         """The inverse of `key_index`: for every token its first place `[T]`; the prompt tokens, their second place."""
-        first, prompts, second = [], [], []
-        start = place = 0
-        for p, c, r in self.pair_lengths:
-            again = p if r else 0
-            rejected = place + p + c + again
-            first += [torch.arange(place, place + p + c), torch.arange(rejected, rejected + r)]
-            prompts.append(torch.arange(start, start + again))
-            second.append(torch.arange(place + p + c, rejected))
-            start += p + c + r
-            place = rejected + r
-        return tuple(torch.cat(pieces).to(self.device) for pieces in (first, prompts, second))
-
-    @cached_property
-    def cu_queries(self) -> Tensor:
-        """`[segments + 1]` int32 cumulative query lengths, from 0."""
-        return torch.tensor([0, *accumulate(self.query_lengths)], dtype=torch.int32, device=self.device)
-
-    @cached_property
-    def cu_keys(self) -> Tensor:
-        """`[segments + 1]` int32 cumulative key lengths, from 0."""
-        return torch.tensor([0, *accumulate(self.key_lengths)], dtype=torch.int32, device=self.device)
-
-    @cached_property
-    def pair_ids(self) -> Tensor:
-        """`[T]` the pair of every token."""
-        totals = torch.tensor([sum(lengths) for lengths in self.pair_lengths])
-        return torch.arange(len(totals)).repeat_interleave(totals).to(self.device)
-
-    @cached_property
-    def is_chosen(self) -> Tensor:
-        """`[T]` whether a token belongs to a chosen completion."""
-        return self._roles == 1
-
-    @cached_property
-    def is_rejected(self) -> Tensor:
-        """`[T]` whether a token belongs to a rejected completion."""
-        return self._roles == 2
-
-    @cached_property
-    def positions(self) -> Tensor:
+        self.positions = pieces[4]
         """`[T]` positions; they restart after the prompt for the rejected completion."""
-        pieces = [torch.cat([torch.arange(p + c), torch.arange(p, p + r)]) for p, c, r in self.pair_lengths]
-        return torch.cat(pieces).to(self.device)
+        self.pair_ids = pieces[5]
+        """`[T]` the pair of every token."""
+        self.roles = pieces[6]
+        """`[T]` 0 in a prompt, 1 in a chosen and 2 in a rejected completion."""
+        self.bounds = pieces[7].view(3, -1)
+        """`[3, pairs]` rows at which each pair, its chosen and its rejected completion begin."""
+        self.cu_queries, self.cu_keys = (piece.int() for piece in pieces[8:])
+        """`[segments + 1]` int32 cumulative query and key lengths, from 0."""
 
-    @cached_property
-    def _roles(self) -> Tensor:
-        lengths = torch.tensor(self.pair_lengths)
-        return torch.arange(3).repeat(len(lengths)).repeat_interleave(lengths.flatten()).to(self.device)
+    def _sizes(self) -> list[int]:
+        """Entries of each piece of `layout_indices`."""
+        keys, cumulative = sum(self.key_lengths), len(self.key_lengths) + 1
+        again = keys - self.tokens
+        bounds = 3 * len(self.pair_lengths)
+        return [keys, self.tokens, again, again, *[self.tokens] * 3, bounds, cumulative, cumulative]
+
+
+def segment_lengths(pair_lengths: Sequence[PairLengths]) -> tuple[list[int], list[int]]:
+    """Queries and keys of every segment: two for a pair, one for a single document."""
+    segments = [((p + c, p + c), (r, p + r)) if r else ((p + c, p + c),) for p, c, r in pair_lengths]
+    queries, keys = zip(*(segment for pair in segments for segment in pair), strict=True)
+    return list(queries), list(keys)
+
+
+def layout_indices(pair_lengths: Sequence[PairLengths]) -> Tensor:
+    """All that `SharedPrompts` needs on the device, as one int64 tensor on the CPU, for a collator to add to its batch.
+
+    As one tensor it is pinned and copied once. In this order: `key_index`, the three of `key_sources`, `positions`,
+    `pair_ids`, `roles`, `bounds`, `cu_queries`, `cu_keys`.
+    """
+    keys, first, prompts, second, positions, pair_ids, roles = ([] for _ in range(7))
+    start = place = 0
+    for pair, (p, c, r) in enumerate(pair_lengths):
+        again, end = (p if r else 0), start + p + c + r
+        rejected = place + p + c + again
+        keys += [torch.arange(start, start + p + c), torch.arange(start, start + again), torch.arange(end - r, end)]
+        first += [torch.arange(place, place + p + c), torch.arange(rejected, rejected + r)]
+        prompts.append(torch.arange(start, start + again))
+        second.append(torch.arange(place + p + c, rejected))
+        positions += [torch.arange(p + c), torch.arange(p, p + r)]
+        pair_ids.append(torch.full((p + c + r,), pair))
+        roles += [torch.full((length,), role) for role, length in enumerate((p, c, r))]
+        start, place = end, rejected + r
+    starts = [0, *accumulate(map(sum, pair_lengths))][:-1]
+    bounds = [
+        starts,
+        [start + p for start, (p, _, _) in zip(starts, pair_lengths, strict=True)],
+        [start + p + c for start, (p, c, _) in zip(starts, pair_lengths, strict=True)],
+    ]
+    cumulative = [[0, *accumulate(sizes)] for sizes in segment_lengths(pair_lengths)]
+    last = torch.tensor([place for places in (*bounds, *cumulative) for place in places])
+    return torch.cat([*keys, *first, *prompts, *second, *positions, *pair_ids, *roles, last])
+
+
+def to_device(indices: Tensor, device: torch.device) -> Tensor:
+    """A tensor of a batch on the device; the CPU does not wait for the copy."""
+    if device.type == "cuda" and torch.cuda.is_available() and indices.device.type == "cpu":
+        indices = indices.pin_memory()  # the same tensor when it is pinned already
+    return indices.to(device, non_blocking=True)
 
 
 def visible_keys(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:

@@ -11,10 +11,11 @@ import logging
 import torch
 from torch import Tensor
 
-from ...errors import SetupError
+from alignment.errors import SetupError, sentence_of
+
 from . import segments
 from .attend import Attend, Scores
-from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, refusal
+from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, misfit_of, refusal
 from .layout import SharedPrompts
 
 logger = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ def choose_proven_backend(needs: Needs, machine: Machine, device: torch.device, 
     if device.type != "cuda":
         return chosen
     names = list(BACKENDS)
-    for name in names[names.index(chosen) :]:
-        if BACKENDS[name](needs, machine) is not None:
+    for name in names[names.index(chosen) :] if chosen in names else [chosen]:
+        if misfit_of(name)(needs, machine) is not None:
             continue
-        reason = None if name == "segments" else fault_of(attention_of(name), needs, device)
+        reason = None if name == "segments" else fault_of_backend(name, needs, device)
         if reason is None:
             return name
         if name == requested:
@@ -42,11 +43,21 @@ def choose_proven_backend(needs: Needs, machine: Machine, device: torch.device, 
     raise AssertionError("the last backend is plain torch")
 
 
+def fault_of_backend(name: str, needs: Needs, device: torch.device) -> str | None:
+    """As `fault_of`, for a backend that has yet to be imported."""
+    try:
+        attend = attention_of(name)
+    except Exception as error:  # a package may be broken in any way, most often built for another PyTorch
+        return f"cannot be imported: {sentence_of(error)}"
+    return fault_of(attend, needs, device)
+
+
 def fault_of(attend: Attend, needs: Needs, device: torch.device) -> str | None:
     """What is wrong with a kernel, as a sentence part; `None` when its output and gradients are right."""
     generator = torch.Generator().manual_seed(0)
     layout = SharedPrompts(LENGTHS, device)
-    shapes = [(layout.tokens, heads, needs.head_dim) for heads in (4, 2, 2, 4)]
+    query_heads = 2 * needs.groups
+    shapes = [(layout.tokens, heads, needs.head_dim) for heads in (query_heads, 2, 2, query_heads)]
     # Scores of a few units: soft-caps and windows then change the result by far more than rounding does.
     inputs = [(torch.randn(shape, generator=generator) * 2).to(device, needs.dtype) for shape in shapes]
     for window in {None, needs.window and min(needs.window, 16)}:

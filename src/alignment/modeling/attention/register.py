@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
@@ -50,6 +51,15 @@ class _Switch:
             module.config._attn_implementation_internal = self.own
 
 
+def compute_dtype_of(value: Tensor) -> torch.dtype:
+    """The one dtype in which query, key and value reach every backend, which is the one that the probe has tested.
+
+    Under autocast the projections give 16 bits, but rotary angles and norms give queries and keys in fp32.
+    """
+    device = value.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+
+
 def _attention(
     module: nn.Module,
     query: Tensor,
@@ -67,7 +77,8 @@ def _attention(
     """transformers' attention signature: `[1, heads, T, dim]` in, `[1, T, heads, dim]` out."""
     if dropout:
         raise ValueError(f"attention dropout {dropout} cannot be used with packed rows; set disable_dropout: true")
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    dtype = compute_dtype_of(value)
+    q, k, v = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
     layout = shared_prompts.layout
     # A window that cuts nothing is none: sliding and full layers then share one mask and one kernel.
     window = sliding_window if sliding_window and sliding_window < layout.longest else None
