@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 EXIT_USER = 2
+_MOST_FAULTS = 100
+_LONGEST_WORD = 200
+"""Characters of a name that are compared with known ones, which takes quadratic time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,8 @@ class Fault:
         found = "" if self.value is None else f" {_shown(self.value)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         source = f" [{self.source}]" if self.source else ""
-        told = f"{self.key}{found} {self.rule}{remedy}"
-        return f"{told}{'' if told.endswith(('?', '.')) else '.'}{source}"
+        told = f"{_shown(self.key) or '(empty key)'}{found} {self.rule.rstrip(' .')}{remedy}".rstrip(" .")
+        return printable(f"{told}{'' if told.endswith('?') else '.'}{source}")
 
 
 class UserError(Exception):
@@ -47,8 +50,11 @@ class UserError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f" ({self.where})" if self.where else ""
-        return "\n".join([f"{self.title}{where}:", *(f"  - {fault}" for fault in self.faults)])
+        where = f" ({printable(self.where)})" if self.where else ""
+        shown = [f"  - {fault}" for fault in self.faults[:_MOST_FAULTS]]
+        rest = len(self.faults) - len(shown)
+        more = [f"  - and {rest} more of them."] if rest else []
+        return "\n".join([f"{self.title}{where}:", *shown, *more])
 
 
 class RecipeError(UserError):
@@ -75,7 +81,7 @@ class Preempted(Exception):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy such as `did you mean gamma_beta_ratio?`, or an empty string when nothing is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
+    near = difflib.get_close_matches(str(name)[:_LONGEST_WORD], list(known), n=2, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -83,6 +89,13 @@ def sentence_of(error: BaseException, limit: int = 300) -> str:
     """What an exception says, on one line and without its full stop, so that a sentence of ours can go on."""
     said = " ".join(str(error).split()).rstrip(". ") or type(error).__name__
     return said if len(said) <= limit else f"{said[:limit]}…"
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and halves of characters as escapes, so that any terminal can show it."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text
+    )
 
 
 def _shown(value: object, limit: int = 120) -> str:

@@ -10,6 +10,10 @@ import typer
 from alignment.cli.arguments import Config, Words, recipe_and_overrides
 from alignment.errors import Fault, SetupError
 
+MOST_TOKENS = 2**20
+COLDEST, HOTTEST = 1e-3, 100.0
+"""Temperatures by which logits can be divided in 16 bits and still say something."""
+
 
 def generate(
     prompt: Annotated[str, typer.Option("--prompt", help="What to ask.", show_default=False)],
@@ -25,8 +29,13 @@ def generate(
 
     The answer stops at every stop token of the chat template, and is greedy unless a temperature is given.
     """
-    if max_new_tokens < 1:
-        raise SetupError(Fault(key="max_new_tokens", value=max_new_tokens, rule="must be at least 1"))
+    if not 1 <= max_new_tokens <= MOST_TOKENS:
+        rule = f"must be at least 1 and at most {MOST_TOKENS}"
+        raise SetupError(Fault(key="max_new_tokens", value=max_new_tokens, rule=rule, remedy="200 is the default"))
+    if temperature != 0 and not COLDEST <= temperature <= HOTTEST:
+        rule = f"must be 0 (greedy), or between {COLDEST:g} and {HOTTEST:g}"
+        remedy = "0.7 is lively, 1 is the model's own distribution"
+        raise SetupError(Fault(key="temperature", value=temperature, rule=rule, remedy=remedy))
     if not prompt.strip():
         raise SetupError(
             Fault(key="prompt", rule="is empty", remedy='give one: make generate PROMPT="Why is the sky blue?"')

@@ -81,7 +81,7 @@ def _check_syntax(source: str, key: str) -> None:
             found = next(environment.parse(source).find_all(others), None)
             environment.compile(source)
     except jinja2.TemplateSyntaxError as error:
-        rule = f"is not valid Jinja: {error.message} in line {error.lineno}"
+        rule = f"is not valid Jinja: {(error.message or '').rstrip('.')} in line {error.lineno}"
         raise RecipeError(Fault(key=key, rule=rule)) from error
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError, OutOfTime) as error:
         # What Jinja writes as Python may be more than Python takes.

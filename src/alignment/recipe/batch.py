@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isqrt
 from typing import Any, NamedTuple
 
 from alignment.errors import Fault
+
+from .bounds import MOST_PAIRS
 
 _USUAL_MICRO_BATCH = 2
 """Micro-batch when only global_batch_size is stated; a larger one only pads more."""
@@ -23,11 +26,18 @@ class Batch(NamedTuple):
 def batch_faults(stated: Mapping[str, Any]) -> Iterator[Fault]:
     """What cannot work at any number of processes. `stated` are sound top-level values."""
     total = stated.get("global_batch_size")
-    if total is None:
-        return
     micro = stated.get("per_device_train_batch_size")
     accumulation = stated.get("gradient_accumulation_steps")
     each = (micro or 1) * (accumulation or 1)
+    if total is None:
+        if each > MOST_PAIRS:
+            yield Fault(
+                key="gradient_accumulation_steps",
+                value=accumulation,
+                rule=f"makes steps of {_product(micro, accumulation)} = {each} rows, and {MOST_PAIRS} is the most",
+                remedy="the released models used 128 pairs",
+            )
+        return
     if total % each:
         yield Fault(
             key="global_batch_size",
@@ -76,7 +86,8 @@ def plan_batch(stated: Mapping[str, Any], world_size: int) -> Batch | Fault | No
 
 
 def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    small = [divisor for divisor in range(1, isqrt(number) + 1) if number % divisor == 0]
+    return [*small, *(number // divisor for divisor in reversed(small) if divisor * divisor != number)]
 
 
 def _near(total: int, world_size: int) -> str:

@@ -44,8 +44,20 @@ def at_least(low: float, remedy: str, *, below: float = inf) -> Bound:
     return Bound(low=low, high=below, high_open=True, remedy=remedy)
 
 
+def count(low: float, high: float, remedy: str) -> Bound:
+    """What memory or processes are taken for: a slip of the finger must not exhaust the machine."""
+    return Bound(low=low, high=high, remedy=remedy)
+
+
+MOST_PAIRS = 2**20
+"""Rows of one optimizer step: thousands of times what any published run used."""
+_EXACT = 2**53
+"""Whole numbers beyond it lose digits as floating-point numbers, which is what most of them become somewhere."""
+
+
 _SEED = Bound(low=0, high=2**32 - 1, remedy="any such whole number, for example 42")
 _SMOOTHING = at_least(0, "0 switches it off; at 0.5 the labels would say nothing", below=0.5)
+_SHARE = Bound(low=0, high=1, remedy="a share between 0 and 1")
 _STEPS = above(0, "a number of steps, or a fraction of the run below 1")
 
 BOUNDS: Mapping[str, Bound] = {
@@ -54,15 +66,15 @@ BOUNDS: Mapping[str, Bound] = {
     "gamma_beta_ratio": at_least(0, "the released SimPO models used 0.1 to 0.8; 0 asks for no margin"),
     "label_smoothing": _SMOOTHING,
     "sft_weight": at_least(0, "0 switches it off"),
-    "max_length": at_least(2, "the released models used 2048 tokens"),
-    "max_prompt_length": at_least(1, "the released models used 1800 tokens"),
+    "max_length": count(2, 2**24, "the released models used 2048 tokens"),
+    "max_prompt_length": count(1, 2**24, "the released models used 1800 tokens"),
     "tokens_per_device": at_least(1, "remove it to derive it from the device's memory"),
-    "global_batch_size": at_least(1, "the released models used 128 pairs"),
-    "per_device_train_batch_size": at_least(1, "1 is the smallest micro-batch"),
-    "per_device_eval_batch_size": at_least(1, "1 is the smallest micro-batch"),
-    "gradient_accumulation_steps": at_least(1, "1 means no accumulation"),
+    "global_batch_size": count(1, MOST_PAIRS, "the released models used 128 pairs"),
+    "per_device_train_batch_size": count(1, 2**16, "1 is the smallest micro-batch"),
+    "per_device_eval_batch_size": count(1, 2**16, "1 is the smallest micro-batch"),
+    "gradient_accumulation_steps": count(1, MOST_PAIRS, "1 means no accumulation"),
     "eval_accumulation_steps": at_least(1, "remove it to gather once"),
-    "num_train_epochs": above(0, "1 shows every pair once"),
+    "num_train_epochs": Bound(low=0, low_open=True, high=10_000, remedy="1 shows every pair once"),
     "max_grad_norm": at_least(0, "0 switches clipping off"),
     "weight_decay": at_least(0, "0 switches it off"),
     "adam_beta1": at_least(0, "0.9 is usual", below=1),
@@ -78,15 +90,27 @@ BOUNDS: Mapping[str, Bound] = {
     "save_total_limit": at_least(1, "remove it to keep every checkpoint"),
     "seed": _SEED,
     "data_seed": _SEED,
-    "dataset_num_proc": at_least(1, "1 works in this process"),
-    "dataloader_num_workers": at_least(0, "0 works in this process"),
+    "dataset_num_proc": count(1, 512, "1 works in this process"),
+    "dataloader_num_workers": count(0, 128, "0 works in this process; each process of the run has so many"),
     "max_train_samples": at_least(1, "remove it to train on every row"),
     "max_eval_samples": at_least(1, "remove it to evaluate on every row"),
-    "lora_r": at_least(1, "16 is usual"),
+    "lora_r": count(1, 2**16, "16 is usual"),
     "lora_alpha": at_least(1, "twice lora_r is usual"),
     "lora_dropout": at_least(0, "0 switches it off", below=1),
-    "neftune_noise_alpha": at_least(0, "remove it to switch it off"),
-    "ddp_timeout": at_least(1, "seconds; 1800 is the default"),
+    "neftune_noise_alpha": count(0, 1000, "5 is usual; remove it to switch it off"),
+    "ddp_timeout": count(1, 10**8, "seconds; 1800 is the default"),
+    "ddp_bucket_cap_mb": at_least(1, "megabytes; 25 is the default"),
+    "torch_empty_cache_steps": at_least(1, "remove it to keep the cache"),
+    "dataloader_prefetch_factor": count(1, 1024, "2 is the default"),
+    "precompute_ref_batch_size": count(1, 2**16, "remove it for per_device_train_batch_size"),
+    "pad_to_multiple_of": count(1, 2**16, "8 or 64 suits the matrix units of a GPU"),
+    "ref_model_sync_steps": at_least(1, "512 is the default"),
+    "ref_model_mixup_alpha": _SHARE,
+    "ld_alpha": _SHARE,
+    "discopop_tau": above(0, "0.05 is usual"),
+    "router_aux_loss_coef": at_least(0, "0 switches it off"),
+    "label_smoothing_factor": at_least(0, "0 switches it off", below=1),
+    "loss_weights[]": at_least(0, "1 is usual; remove a loss rather than weigh it 0"),
     "dataset_mixture.seed": _SEED,
     "dataset_mixture.datasets[].weight": Bound(
         low=0,
@@ -106,10 +130,22 @@ _TRACKERS = (
     "codecarbon", "dagshub", "dvclive", "azure_ml", "flyte",
 )  # fmt: skip
 
+_COMPILERS = (
+    "inductor", "eager", "aot_eager", "cudagraphs", "onnxrt", "tensorrt", "tvm", "ofi", "fx2trt", "aot_ts_nvfuser",
+    "nvprims_nvfuser", "aot_torchxla_trace_once", "torchxla_trace_once", "hpu_backend", "neuron",
+)  # fmt: skip
+
 WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("*", "log_level"): ("debug", "info", "warning", "error", "critical", "passive"),
     ("*", "log_level_replica"): ("debug", "info", "warning", "error", "critical", "passive"),
     ("*", "report_to"): _TRACKERS,
+    ("*", "torch_compile_backend"): _COMPILERS,
+    ("*", "torch_compile_mode"): ("default", "lite", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"),
+    ("*", "debug"): ("underflow_overflow", "tpu_metrics_debug"),
+    ("*", "include_num_input_tokens_seen"): ("all", "non_padding", "no"),
+    ("*", "dataloader_multiprocessing_context"): ("fork", "forkserver", "spawn"),
+    ("*", "pad_to_multiple_of"): ("auto",),
+    ("dpo", "f_divergence_type"): ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"),
     ("*", "train_sampling_strategy"): ("random", "sequential", "group_by_length"),
     ("*", "ddp_backend"): ("nccl", "gloo", "mpi", "ccl", "hccl", "cncl", "mccl"),
     ("dpo", "loss_type"): _DPO_LOSSES,
@@ -128,14 +164,23 @@ def bound_faults(method: str | None, values: Mapping[str, Any]) -> Iterator[Faul
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if bound is not None and is_number and not bound.holds(value):
             yield Fault(key=key, value=value, rule=str(bound), remedy=bound.remedy)
+        elif isinstance(value, int) and abs(value) > _EXACT:
+            yield Fault(key=key, value=value, rule=f"must be between -{_EXACT} and {_EXACT}", remedy="count its digits")
         name = key.partition("[")[0]
         words = WORDS.get(("*", name)) or WORDS.get((method or "", name))
         if words and isinstance(value, str) and value not in words:
             yield Fault(
                 key=key, value=value, rule=f"must be one of {', '.join(words)}", remedy=did_you_mean(value, words)
             )
+        if isinstance(value, str) and not _writable(value):
+            yield Fault(key=key, value=value, rule="must be text that can be written to a file", remedy="retype it")
         if isinstance(value, str) and not value.strip():
             yield Fault(key=key, value='""', rule="must not be empty text", remedy="give a value, or remove the line")
+
+
+def _writable(text: str) -> bool:
+    """Whether `text` is free of NUL and of halves of characters, which YAML escapes and a command line can bring."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _leaves(values: Mapping[str, Any], key: str = "", pattern: str = "") -> Iterator[tuple[str, str, Any]]:

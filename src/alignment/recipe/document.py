@@ -22,6 +22,12 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _DIGITS = r"[0-9]+(_[0-9]+)*"
 _INT = re.compile(rf"[-+]?{_DIGITS}")
 _FLOAT = re.compile(rf"[-+]?({_DIGITS}\.?|({_DIGITS})?\.[0-9]+)([eE][-+]?[0-9]+)?")
+_MOST_DIGITS = 400
+"""A longer number is no setting; it is kept as the text that it is."""
+DEEPEST = 24
+"""Levels of mappings and lists; a recipe needs five."""
+_MOST_NODES = 50_000
+"""Values after every alias has been followed; a few lines of YAML can stand for billions."""
 _NOT_FINITE = re.compile(r"[-+]?\.?(inf|nan)", re.IGNORECASE)
 
 
@@ -58,6 +64,18 @@ class Document:
 class _Loader(yaml.SafeLoader):
     """Only the grammar of YAML: what a scalar means is decided in `plain_scalar`."""
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST} levels of nesting", problem_mark=mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
 
 _Loader.yaml_implicit_resolvers = {}
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
@@ -79,7 +97,7 @@ def read_document(path: Path) -> Document:
             Fault(key=str(path), rule="must hold `key: value` lines", remedy="a recipe is a YAML mapping")
         )
     document = Document({})
-    document.tree = _construct(node, "", path, document)
+    document.tree = _Builder(path, document).build(node, "")
     return document
 
 
@@ -95,7 +113,7 @@ def parse_value(text: str, *, key: str) -> Any:
     except yaml.YAMLError as error:
         raise RecipeError(_syntax_fault(f"--{key}", error)) from error
     document = Document({})
-    value = _construct(node, key, None, document)
+    value = _Builder(None, document).build(node, key)
     if document.faults:
         raise RecipeError(document.faults)
     return value
@@ -110,6 +128,8 @@ def plain_scalar(text: str) -> Any:
         return Plain(text, None)
     if word in _BOOLEANS:
         return Plain(text, _BOOLEANS[word])
+    if len(text) > _MOST_DIGITS:
+        return text
     if _INT.fullmatch(text):
         return Plain(text, int(text))
     if _FLOAT.fullmatch(text):
@@ -126,38 +146,55 @@ def join(prefix: str, part: str | int) -> str:
     return f"{prefix}.{part}" if prefix else part
 
 
-def _construct(node: yaml.Node, key: str, path: Path | None, document: Document, above: tuple[int, ...] = ()) -> Any:
-    """Node to tree, noting origins and faults in `document`. `above` are the ids of the enclosing nodes."""
-    origin = Origin(path, node.start_mark.line + 1)
-    document.origins.setdefault(key, origin)
-    if node.tag not in _TAGS:
-        document.faults.append(_fault(key, origin, f"must not carry the YAML tag {node.tag}", "write the bare value"))
-        return None
-    if id(node) in above:
-        document.faults.append(_fault(key, origin, "must not contain itself", "remove the YAML alias"))
-        return None
-    above = (*above, id(node))
-    if isinstance(node, yaml.ScalarNode):
-        return plain_scalar(node.value) if node.style is None else node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, join(key, at), path, document, above) for at, item in enumerate(node.value)]
-    mapping: dict[str, Any] = {}
-    for name_node, value_node in node.value:
-        where = Origin(path, name_node.start_mark.line + 1)
-        if not isinstance(name_node, yaml.ScalarNode):
-            document.faults.append(_fault(key or "recipe", where, "has a key that is not a word"))
-            continue
-        name = name_node.value
-        inner = join(key, name)
-        if name in mapping:
-            first = document.origins[inner].line
-            document.faults.append(
-                _fault(inner, where, f"is stated twice, first on line {first}", "keep one of the two")
+class _Builder:
+    """Nodes to a tree, noting origins and faults in `document`."""
+
+    def __init__(self, path: Path | None, document: Document) -> None:
+        self._path = path
+        self._document = document
+        self._nodes = 0
+
+    def build(self, node: yaml.Node, key: str, above: tuple[int, ...] = ()) -> Any:
+        """`node`, which stands at `key`, as a tree. `above` are the ids of the enclosing nodes."""
+        origin = Origin(self._path, node.start_mark.line + 1)
+        self._document.origins.setdefault(key, origin)
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            raise RecipeError(
+                _fault(key[:80], origin, f"is one of more than {_MOST_NODES} values", "remove the YAML aliases")
             )
-            continue
-        document.origins[inner] = where
-        mapping[name] = _construct(value_node, inner, path, document, above)
-    return mapping
+        if node.tag not in _TAGS:
+            self._refuse(key, origin, f"must not carry the YAML tag {node.tag}", "write the bare value")
+            return None
+        if id(node) in above:
+            self._refuse(key, origin, "must not contain itself", "remove the YAML alias")
+            return None
+        above = (*above, id(node))
+        if isinstance(node, yaml.ScalarNode):
+            return plain_scalar(node.value) if node.style is None else node.value
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, join(key, at), above) for at, item in enumerate(node.value)]
+        return self._mapping(node, key, above)
+
+    def _mapping(self, node: yaml.Node, key: str, above: tuple[int, ...]) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            where = Origin(self._path, name_node.start_mark.line + 1)
+            if not isinstance(name_node, yaml.ScalarNode):
+                self._refuse(key or "recipe", where, "has a key that is not a word")
+                continue
+            name = name_node.value
+            inner = join(key, name)
+            if name in mapping:
+                first = self._document.origins[inner].line
+                self._refuse(inner, where, f"is stated twice, first on line {first}", "keep one of the two")
+                continue
+            self._document.origins[inner] = where
+            mapping[name] = self.build(value_node, inner, above)
+        return mapping
+
+    def _refuse(self, key: str, origin: Origin, rule: str, remedy: str = "") -> None:
+        self._document.faults.append(_fault(key, origin, rule, remedy))
 
 
 def merge(base: Document, top: Document) -> Document:

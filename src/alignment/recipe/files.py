@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from os.path import expanduser
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from .document import Document, Plain, merge, read_document
 
 _SUFFIXES = (".yaml", ".yml")
 _MAIN = "config"
+_LONGEST_NAME = 255
+_LONGEST_PATH = 3500
+"""Bytes, on the file systems in use; a path has 4,096, of which a run needs some below its folder."""
 
 
 def recipe_roots() -> list[Path]:
@@ -36,6 +40,8 @@ def find_recipe(source: str | Path, *, beside: Path | None = None) -> Path:
         RecipeError: nothing is there; lists what is.
     """
     text = str(source)
+    if not could_be_path(text):
+        raise RecipeError(_missing(text, "is not a recipe"))
     path = Path(expanduser(text))
     path = (beside or Path()) / path
     if text.endswith(_SUFFIXES):
@@ -49,6 +55,15 @@ def find_recipe(source: str | Path, *, beside: Path | None = None) -> Path:
             if text and candidate.is_file():
                 return candidate.resolve()
     raise RecipeError(_missing(text, "is not a recipe"))
+
+
+def could_be_path(text: str) -> bool:
+    """Whether the file system takes `text`, so that asking it whether something is there is no error."""
+    try:
+        path = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in path and len(path) < _LONGEST_PATH and max(map(len, path.split(b"/"))) <= _LONGEST_NAME
 
 
 def recipe_name(path: Path) -> str:

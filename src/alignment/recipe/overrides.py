@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from alignment.errors import Fault, RecipeError
 
-from .document import Document, Origin, Plain, join, merge, parse_value
+from .document import DEEPEST, Document, Origin, Plain, join, merge, parse_value
 
 _OPTION = re.compile(r"--[A-Za-z_]")
-_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_PART = re.compile(r"\[([0-9]{1,9})\]|([^.\[\]]+)")
+_INDEX = re.compile(r"[0-9]{1,9}")
+_KEY = re.compile(r"[^.\[\]]+(\.[^.\[\]]+|\[[0-9]{1,9}\])*")
 
 
 class Override(NamedTuple):
@@ -43,8 +45,17 @@ def parse_overrides(argv: Sequence[str]) -> tuple[list[Override], list[Fault]]:
         texts = [inline] if equals else []
         while words and not equals and not _OPTION.match(words[0]):
             texts.append(words.pop(0))
+        if not _KEY.fullmatch(name):
+            faults.append(_fault(word, "is not a key", "write --key, --key.inner or --key[0].inner"))
+            continue
+        if equals and not inline:
+            faults.append(_fault(name, "is given an empty value", f"write --{name}=null for none at all"))
+            continue
         parts = tuple(int(at) if at else part.replace("-", "_") for at, part in _PART.findall(name))
-        parts = tuple(int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
+        parts = tuple(int(part) if isinstance(part, str) and _INDEX.fullmatch(part) else part for part in parts)
+        if len(parts) > DEEPEST:
+            faults.append(_fault(f"{name[:40]}…", f"has more than {DEEPEST} parts", "a recipe needs five"))
+            continue
         key = ""
         for part in parts:
             key = join(key, part)

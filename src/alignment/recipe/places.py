@@ -6,6 +6,7 @@ recipe's folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from os.path import expanduser
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from alignment.errors import Fault, UserError
 
 from .document import Origin
+from .files import could_be_path
 from .settings import Settings
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
@@ -46,10 +48,8 @@ class Places:
                 value = (settings["sample_evaluation"] or {}).get(name)
                 if value:
                     yield from self._file(f"sample_evaluation.{name}", value)
-        if settings.sound("output_dir") and settings["output_dir"] and Path(settings["output_dir"]).is_file():
-            yield Fault(
-                key="output_dir", value=settings["output_dir"], rule="is a file", remedy="name a folder; it is created"
-            )
+        if settings.sound("output_dir") and settings["output_dir"]:
+            yield from self._output(settings["output_dir"])
         if settings.sound("hub_model_id") and settings["hub_model_id"] and not _is_hub_id(settings["hub_model_id"]):
             yield Fault(
                 key="hub_model_id",
@@ -57,6 +57,14 @@ class Places:
                 rule="is not a name that the Hub takes",
                 remedy="such as my-name/gemma-2-9b-it-SimPO: letters, digits, -, _ and . only",
             )
+
+    def _output(self, value: str) -> Iterator[Fault]:
+        if not could_be_path(str(Path.cwd() / expanduser(value))):
+            yield Fault(
+                key="output_dir", value=value, rule="is longer than a file system takes", remedy="choose a shorter one"
+            )
+        elif Path(value).is_file():
+            yield Fault(key="output_dir", value=value, rule="is a file", remedy="name a folder; it is created")
 
     def _model(self, key: str, value: str) -> Iterator[Fault]:
         if value.startswith(EMBEDDED):
@@ -103,7 +111,7 @@ class Places:
 
         inline = "{{" in value or "{%" in value
         path = None if inline else self._find(key, value)
-        if path is None and _is_path(value) and not inline:
+        if path is None and not inline and (_is_path(value) or not could_be_path(value)):
             yield self._missing(key, value, "give a file, inline Jinja, or the name of a shipped template")
             return
         if path is not None and path.is_file():
@@ -121,8 +129,10 @@ class Places:
             self.found[key] = str(path)
 
     def _find(self, key: str, value: str) -> Path | None:
+        if not could_be_path(value):
+            return None
         paths = (folder / expanduser(value) for folder in self._folders(key))
-        return next((path.resolve() for path in paths if path.exists()), None)
+        return next((path.resolve() for path in paths if os.path.exists(path)), None)
 
     def _folders(self, key: str) -> list[Path]:
         origin = self._origin(key)
