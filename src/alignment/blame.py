@@ -11,6 +11,8 @@ LIBRARIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"_dynamo|_inductor", ("torch_compile", "torch_compile_backend", "torch_compile_mode")),
     (r"transformers/optimization", ("lr_scheduler_kwargs", "lr_scheduler_type", "warmup_steps", "warmup_ratio")),
     (r"torch/optim/lr_scheduler", ("lr_scheduler_kwargs", "lr_scheduler_type")),
+    (r"transformers/trainer_optimizer", ("optim_args", "optim")),
+    (r"torch/distributed/", ("ddp_backend",)),
     (r"torch/optim|bitsandbytes/optim|torchao", ("optim_args", "optim")),
     (r"transformers/integrations/integration_utils|site-packages/(wandb|mlflow|comet_ml|trackio)/", ("report_to",)),
     (r"torch/utils/data", ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")),

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.blame import likely_key
-from alignment.errors import Fault, Preempted, UserError
-from alignment.recipe.frozen import thaw
+from alignment.errors import Fault, Preempted, UserError, sentence_of
 
 LOG = "error.log"
 LESS_MEMORY = "it needs less memory with gradient_checkpointing: true, a lower max_length, adapters, or more processes"
@@ -63,6 +62,8 @@ class Journal:
             remedy = f"{LESS_MEMORY}; {kept}" if memory else kept
             fault = Fault(key=self._doing, rule=f"failed: {sentence(error)}", remedy=remedy)
         else:
+            from alignment.recipe.frozen import thaw
+
             rule = f"is the likely cause of this: {sentence(error)}"
             fault = Fault(key=key, value=thaw(self.settings[key]), rule=rule, remedy=f"correct or remove it; {kept}")
         return LibraryError(fault, where=f"while {self._doing}")
@@ -86,9 +87,8 @@ def told(journal: Journal) -> Iterator[Journal]:
 
 def sentence(error: BaseException) -> str:
     """Kind and message of `error` on one line."""
-    message = " ".join(str(error).split()).rstrip(".:; ")
-    shown = message if len(message) <= _MOST else f"{message[:_MOST]}…"
-    return f"{type(error).__name__}{f': {shown}' if shown else ''}"
+    kind, said = type(error).__name__, sentence_of(error, limit=_MOST)
+    return kind if said == kind else f"{kind}: {said}"
 
 
 def out_of_memory(error: BaseException) -> bool:

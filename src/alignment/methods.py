@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from transformers import TrainingArguments
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Method:
     """`module:Class` of its `transformers.Trainer`."""
     rules: str
     """`module:Class` of the rules by which its rows become tokens."""
+    metrics: tuple[str, ...]
+    """What an evaluation gives, without `eval_`: the names that `metric_for_best_model` can have."""
     paper: Paper
     formula: str
     """The objective as LaTeX, for the model card."""
@@ -64,6 +67,12 @@ def _load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+_REWARDS = (
+    *("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected"),
+    *("logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected"),
+)
+_PAIRS = (*_REWARDS, "preference_loss", "sft_loss", "lengths/chosen", "lengths/rejected")
+
 METHODS: dict[str, Method] = {
     "sft": Method(
         name="sft",
@@ -73,6 +82,7 @@ METHODS: dict[str, Method] = {
         trainer="alignment.trainers.sft:SFTTrainer",
         built_on_trl=True,
         rules="alignment.data.rules:SFTRules",
+        metrics=("loss",),
         paper=Paper(
             title="Training language models to follow instructions with human feedback",
             authors="Ouyang, Long and Wu, Jeff and Jiang, Xu and others",
@@ -89,6 +99,7 @@ METHODS: dict[str, Method] = {
         trainer="alignment.trainers.dpo:DPOTrainer",
         built_on_trl=True,
         rules="alignment.data.rules:DPORules",
+        metrics=(*_REWARDS, "mean_token_accuracy", "entropy"),
         paper=Paper(
             title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
             authors="Rafailov, Rafael and Sharma, Archit and Mitchell, Eric and Ermon, Stefano and "
@@ -107,6 +118,7 @@ METHODS: dict[str, Method] = {
         config="alignment.trainers.config:SimPOConfig",
         trainer="alignment.trainers.simpo:SimPOTrainer",
         rules="alignment.data.rules:TokenRules",
+        metrics=_PAIRS,
         paper=Paper(
             title="SimPO: Simple Preference Optimization with a Reference-Free Reward",
             authors="Meng, Yu and Xia, Mengzhou and Chen, Danqi",
@@ -123,6 +135,7 @@ METHODS: dict[str, Method] = {
         config="alignment.trainers.config:ORPOConfig",
         trainer="alignment.trainers.orpo:ORPOTrainer",
         rules="alignment.data.rules:TokenRules",
+        metrics=_PAIRS,
         paper=Paper(
             title="ORPO: Monolithic Preference Optimization without Reference Model",
             authors="Hong, Jiwoo and Lee, Noah and Thorne, James",

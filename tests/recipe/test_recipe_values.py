@@ -226,8 +226,7 @@ def test_what_transformers_refuses_is_told_as_a_fault(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is refused by transformers"):
         load(
             tmp_path,
-            "save_strategy: best\nload_best_model_at_end: true\neval_strategy: steps\neval_steps: 3\n"
-            "torch_compile_mode: nonsense\n",
+            "save_strategy: best\nload_best_model_at_end: true\neval_strategy: steps\neval_steps: 3\n",
             "--metric_for_best_model",
             "loss",
             "--use_cpu",

@@ -175,6 +175,9 @@ def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[
         new = old.replace("gradient", "activation")
         if old in arguments and new in fields:
             arguments[new] = arguments.pop(old)
+    for key, value in arguments.items():
+        if fields.get(key) is float and isinstance(value, int) and not key.endswith("_steps"):
+            arguments[key] = float(value)  # an optimizer refuses a beta of 0 that is no floating-point number
     shared = [key for key in ("dataset_num_proc", "trust_remote_code") if key in values and key in fields]
     return arguments | {key: values[key] for key in shared}
 

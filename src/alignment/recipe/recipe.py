@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.errors import Fault, RecipeError
+from alignment.blame import likely_key
+from alignment.errors import Fault, RecipeError, sentence_of
 
 from .batch import plan_batch
 from .check import check_document
@@ -76,6 +77,9 @@ class Recipe:
             arguments["gradient_accumulation_steps"] = batch.accumulation
         if "use_cpu" not in arguments and not _has_accelerator():
             arguments["use_cpu"] = True
+        if arguments.get("use_cpu") and arguments.get("activation_offloading"):
+            rule = "moves activations from a GPU to the host, and this machine has no GPU"
+            raise RecipeError(Fault(key="activation_offloading", value=True, rule=rule, remedy="remove it"))
         try:
             return config_class(**arguments)
         except (ValueError, ImportError) as error:
@@ -120,10 +124,10 @@ def _has_accelerator() -> bool:
 
 def _refused(error: Exception, arguments: Mapping[str, Any]) -> Fault:
     """The fault behind what a config's own checks say, named after the setting that the message is about."""
-    message = " ".join(str(error).split()).rstrip(".")
-    named = [key for key in arguments if key in message]
-    key = max(named, key=len) if named else "training arguments"
+    message = sentence_of(error)
+    key = likely_key(error, arguments) or "training arguments"
     remedy = "train on the CPU with use_cpu: true, or write bf16: false" if key == "bf16" else ""
+    said = message.removeprefix(f"{key} ").removeprefix(f"--{key} ")
     return Fault(
-        key=key, value=arguments.get(key), rule=f"is refused by transformers on this machine: {message}", remedy=remedy
+        key=key, value=arguments.get(key), rule=f"is refused by transformers on this machine: {said}", remedy=remedy
     )

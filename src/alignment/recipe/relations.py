@@ -8,7 +8,11 @@ from alignment.errors import Fault, did_you_mean
 
 from .batch import batch_faults
 from .data_relations import DATA_RULES
+from .machine_relations import MACHINE_RULES
+from .method_relations import METHOD_RULES
+from .metric_relations import METRIC_RULES
 from .saving import SAVING_RULES
+from .schedule_relations import SCHEDULE_RULES
 from .settings import Settings
 
 Rule = Callable[[Settings], Iterator[Fault]]
@@ -52,7 +56,7 @@ def _smoothing(s: Settings) -> Iterator[Fault]:
 
 
 def _warmup(s: Settings) -> Iterator[Fault]:
-    if s.stated.get("warmup_ratio") and s.stated.get("warmup_steps"):
+    if s.sound("warmup_ratio", "warmup_steps") and s.stated.get("warmup_ratio") and s.stated.get("warmup_steps"):
         yield Fault(
             key="warmup_ratio",
             value=s["warmup_ratio"],
@@ -99,19 +103,6 @@ def _precision(s: Settings) -> Iterator[Fault]:
             value="float16",
             rule="cannot hold the weights that fp16: true trains, since their gradients are scaled in float32",
             remedy="write dtype: float32",
-        )
-
-
-def _best_model(s: Settings) -> Iterator[Fault]:
-    if not (s.sound("load_best_model_at_end") and s["load_best_model_at_end"]):
-        return
-    evaluated, saved = s.stages("eval_strategy"), s.stages("save_strategy")
-    if s.sound("eval_strategy", "save_strategy") and saved not in (evaluated, "best"):
-        yield Fault(
-            key="load_best_model_at_end",
-            value=True,
-            rule=f"needs save_strategy {saved} to be eval_strategy {evaluated}",
-            remedy="make them equal",
         )
 
 
@@ -201,9 +192,10 @@ def _packing(s: Settings) -> Iterator[Fault]:
     """What would not do in a packed row what it does in a padded one."""
     if s.method not in ("simpo", "orpo", "dpo") or not (s.sound("packing") and s["packing"]):
         return
+    compiles = "would compile for every new length of a packed row; what gains by it is compiled anyway"
     for key, rule in (
         ("neftune_noise_alpha", "scales its noise by the length of a row, which packing changes"),
-        ("torch_compile", "would compile for every new length of a packed row; what gains by it is compiled anyway"),
+        *((key, compiles) for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode")),
     ):
         if s.sound(key) and s[key]:
             yield Fault(key=key, value=s[key], rule=rule, remedy="remove it, or set packing: false")
@@ -216,7 +208,6 @@ RULES: tuple[Rule, ...] = (
     _steps,
     _precision,
     *DATA_RULES,
-    _best_model,
     *SAVING_RULES,
     _adapters,
     _attention,
@@ -224,4 +215,8 @@ RULES: tuple[Rule, ...] = (
     _loss_weights,
     _reference_free,
     _packing,
+    *SCHEDULE_RULES,
+    *METRIC_RULES,
+    *MACHINE_RULES,
+    *METHOD_RULES,
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import trl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import EvalLoopOutput
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignment.modeling.dropout import disable_dropout
@@ -54,6 +55,13 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
         if "prompt_ids" in (getattr(dataset, "column_names", None) or ()):
             return dataset
         return super()._prepare_dataset(dataset, *others)
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **others: Any) -> EvalLoopOutput:
+        """TRL's, with the metrics that TRL only logs, so that the best model can be chosen by them."""
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **others)
+        means = {name: sum(values) / len(values) for name, values in self._metrics["eval"].items()}
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
+        return output
 
     @staticmethod
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
