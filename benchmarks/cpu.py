@@ -27,6 +27,7 @@ from workload import (
     Size,
     balanced_micro_batches,
     build_model,
+    config_of,
     even_micro_batches,
     make_pairs,
     sample_lengths,
@@ -34,7 +35,7 @@ from workload import (
 
 from alignment.modeling.head import chunked_logps
 from alignment.modeling.packed import prepare_for_packing
-from alignment.throughput import Geometry
+from alignment.throughput import Geometry, training_flops
 
 MICRO_BATCH = 2
 """Pairs of a padded micro-batch, as the reference trained Gemma-2."""
@@ -110,6 +111,10 @@ def clock() -> Callable[[], float]:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
+def matmul_tflops() -> float:
+    return measure.matmul_tflops(*measure.CPU_PRODUCT, device="cpu", dtype=torch.float32, clock=clock())
+
+
 def dpo(size: Size, pairs: int, rounds: int) -> dict[str, Any]:
     """DPO's step, reference model included: TRL's padded batches against the same ones with shared prompts."""
     rows = make_pairs(sample_lengths(pairs, size), size)
@@ -176,7 +181,10 @@ def main() -> None:
     def say(what: str) -> None:
         print(f"[{time.perf_counter() - started:5.0f} s] {what}", flush=True)
 
+    before = matmul_tflops()
     results = measure.interleaved(arms, options.rounds, say, clock=clock())
+    ceiling = max(before, matmul_tflops())
+    work = training_flops(Geometry.of(config_of(size)), lengths) / 1e12
     rows = [
         {
             "name": name,
@@ -186,6 +194,7 @@ def main() -> None:
             "loss": result["loss"],
             "peak_mib": round(extra_memory(name, options), 1),
             "checkpointed": name in CHECKPOINTED,
+            "share_of_ceiling": round(work / measure.median(result["seconds"]) / ceiling, 4),
         }
         for name, result in results.items()
     ]
@@ -201,6 +210,7 @@ def main() -> None:
         "title": f"SimPO, one optimiser step of {options.pairs} pairs, {size.name} Gemma-2, fp32, CPU",
         "hardware": machine,
         "versions": measure.versions(),
+        "ceilings": {"matmul_tflops": ceiling},
         "workload": {
             "size": size.name,
             "model": size.model,

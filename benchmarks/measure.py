@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+Measured = dict[str, Any]
+"""Of one arm: `seconds` and `wall_seconds`, one a round, `warm_up_seconds`, and the `loss` of the last round."""
+CPU_PRODUCT = (1024, 1024, 1024)
+"""Rows, inner size and columns of a product that keeps a CPU's core busy."""
 PACKAGES = ("torch", "transformers", "trl", "flash-attn", "liger-kernel", "triton")
 
 
@@ -24,35 +30,77 @@ def interleaved(
     report: Callable[[str], None],
     *,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Any]:
+    deadline: float = math.inf,
+    guard: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    after: Callable[[str, Measured], None] = lambda name, measured: None,
+) -> dict[str, Measured]:
     """Run every arm once a round, so that a machine that slows down slows all of them down.
 
     Args:
         clock: `time.process_time` for one thread on a shared machine: what wall time would be on a core of its own.
+        deadline: of `time.perf_counter`; no round is begun that would not end by then, if it took as long as the last.
+        guard: entered around every call of an arm with its name. An arm whose exception it swallows is not run again.
+        after: called after every call of an arm with what has been measured of it, so that it can be kept.
 
     Returns:
-        Arm name to `{"seconds": one a round, "wall_seconds": likewise, "loss": of the last round}`. A first, unrecorded
-        round warms up.
+        What was measured of every arm that did not fail. A first, unrecorded round warms up.
     """
-    measured: dict[str, Any] = {name: {"seconds": [], "wall_seconds": [], "loss": None} for name in arms}
+    measured: dict[str, Measured] = {}
+    running = dict(arms)
     for number in range(rounds + 1):
-        for name, arm in arms.items():
-            synchronize()
-            wall, started = time.perf_counter(), clock()
-            loss = arm()
-            synchronize()
-            seconds, wall = clock() - started, time.perf_counter() - wall
-            if number:
-                measured[name]["seconds"].append(seconds)
-                measured[name]["wall_seconds"].append(wall)
-                measured[name]["loss"] = loss
+        round_began = time.perf_counter()
+        for name, arm in list(running.items()):
+            del running[name]
+            with guard(name):
+                synchronize()
+                wall, began = time.perf_counter(), clock()
+                loss = arm()
+                synchronize()
+                seconds, wall = clock() - began, time.perf_counter() - wall
+                found = measured.setdefault(name, {"seconds": [], "wall_seconds": [], "warm_up_seconds": seconds})
+                found["loss"] = loss
+                if number:
+                    found["seconds"].append(seconds)
+                    found["wall_seconds"].append(wall)
+                after(name, found)
+                running[name] = arm
         report(f"round {number} of {rounds}" if number else "warm-up")
-    return measured
+        if 2 * time.perf_counter() - round_began > deadline:
+            report("the time is up")
+            break
+    return {name: measured[name] for name in running}
 
 
 def synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def matmul_tflops(
+    rows: int,
+    inner: int,
+    columns: int,
+    *,
+    device: str,
+    dtype: torch.dtype,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """TFLOP/s of a matrix product `[rows, inner] @ [inner, columns]`, the ceiling of a training step."""
+    a = torch.randn(rows, inner, device=device, dtype=dtype)
+    b = torch.randn(inner, columns, device=device, dtype=dtype)
+    return round(2 * rows * inner * columns / seconds_of(lambda: a @ b, clock=clock) / 1e12, 4)
+
+
+def seconds_of(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of one of twenty calls, after three that warm up."""
+    for _ in range(3):
+        call()
+    synchronize()
+    started = clock()
+    for _ in range(20):
+        call()
+    synchronize()
+    return (clock() - started) / 20
 
 
 def median(values: list[float]) -> float:
@@ -97,7 +145,9 @@ def versions() -> dict[str, str]:
 def write(name: str, result: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(json.dumps(result, indent=1) + "\n")
+    unfinished.replace(path)
     return path
 
 
@@ -131,8 +181,9 @@ def plot(result: Mapping[str, Any], path: Path) -> bool:
 
 
 def table(arms: list[dict[str, Any]], ratios: Mapping[str, Mapping[str, float]]) -> str:
-    """The arms as aligned text."""
-    lines = [f"{'arm':<34}{'seconds':>10}{'peak MiB':>10}{'loss':>14}{'x reference':>13}{'x TRL':>8}"]
+    """The arms as aligned text; the last column is the share of the machine's matrix-product ceiling."""
+    header = f"{'arm':<34}{'seconds':>10}{'peak MiB':>10}{'loss':>14}{'x reference':>13}{'x TRL':>8}{'ceiling':>9}"
+    lines = [header]
     for arm in arms:
         if arm["seconds_median"] is None:
             lines.append(f"{arm['name']:<34}{arm['note']}")
@@ -141,7 +192,7 @@ def table(arms: list[dict[str, Any]], ratios: Mapping[str, Mapping[str, float]])
         shown = [f"{value:.2f}" if value else "-" for value in (reference, trl)]
         lines.append(
             f"{arm['name']:<34}{arm['seconds_median']:>10.3f}{arm['peak_mib']:>10.0f}{arm['loss']:>14.8f}"
-            f"{shown[0]:>13}{shown[1]:>8}"
+            f"{shown[0]:>13}{shown[1]:>8}{arm['share_of_ceiling']:>9.1%}"
         )
     return "\n".join(lines)
 

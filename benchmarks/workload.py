@@ -72,9 +72,9 @@ SIZES = {
 }
 
 
-def build_model(size: Size, *, attention: str = "eager", dtype: torch.dtype, device: str) -> PreTrainedModel:
-    """Random weights from a fixed seed; both soft-caps and alternating sliding layers as in the real model."""
-    config = Gemma2Config(
+def config_of(size: Size) -> Gemma2Config:
+    """Both soft-caps and alternating sliding layers, as in the real model."""
+    return Gemma2Config(
         **size.model,
         max_position_embeddings=8192,
         initializer_range=0.02 if size.name == "gemma-2-9b" else 0.05,
@@ -84,9 +84,13 @@ def build_model(size: Size, *, attention: str = "eager", dtype: torch.dtype, dev
         use_cache=False,
         tie_word_embeddings=True,
     )
+
+
+def build_model(size: Size, *, attention: str = "eager", dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """Random weights from a fixed seed."""
     torch.manual_seed(0)
     with torch.device(device):
-        model = Gemma2ForCausalLM._from_config(config, dtype=dtype, attn_implementation=attention)
+        model = Gemma2ForCausalLM._from_config(config_of(size), dtype=dtype, attn_implementation=attention)
     return model.train()
 
 
