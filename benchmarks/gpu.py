@@ -31,9 +31,10 @@ from workload import SIZES, Size, balanced_micro_batches, build_model, even_micr
 
 from alignment.errors import sentence_of
 from alignment.modeling.attention import BACKENDS, needs_of, this_machine
+from alignment.modeling.device_memory import RESERVE, within_reach
 from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.packed import prepare_for_packing
-from alignment.modeling.recompute import RESERVE, checkpoint_first_layers, plan_memory
+from alignment.modeling.recompute import checkpoint_first_layers, plan_memory, score_bytes
 from alignment.throughput import Geometry, PairLengths, peak_flops, training_flops
 
 REFERENCE, TRL, OURS = "reference's method", "TRL's method", "ours"
@@ -238,6 +239,7 @@ def run_ours(bench: Bench, options: argparse.Namespace, dtype: torch.dtype) -> N
         longest_pair=max(map(sum, bench.lengths)),
         tokens=options.tokens,
         fused=fused,
+        scores=score_bytes(best, bench.geometry, dtype.itemsize, lengths),
     )
     bench.facts["workload"] |= {
         "tokens_per_device": budget.tokens,
@@ -287,7 +289,7 @@ def free_memory(model: PreTrainedModel) -> float | None:
     if model.device.type == "cpu":
         return None
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return torch.cuda.get_device_properties(0).total_memory * (1 - RESERVE) - 2 * weights
+    return within_reach(model.device) * (1 - RESERVE) - 2 * weights
 
 
 def measure_ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:

@@ -4,20 +4,18 @@ A layer either keeps what its backward pass needs (fast) or keeps only its input
 estimate below is deliberately simple; it is made before anything is allocated, errs on the large side, and every
 quantity can be stated in the recipe instead (`tokens_per_device`, `gradient_checkpointing: true | false`).
 
-For Gemma-2-9B in bf16 it says 12.0 MiB a token with all activations kept, 0.29 MiB with every layer checkpointed.
+For Gemma-2-9B in bf16 with a fused attention kernel it says 12.0 MiB a token with all activations kept, 0.29 MiB with
+every layer checkpointed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
-from ..throughput import Geometry
-from .head import BLOCK_BYTES
+from alignment.throughput import Geometry, PairLengths
 
 CPU_TOKENS = 2048
 """Tokens a packed micro-batch holds on a CPU, where larger ones gain nothing."""
@@ -25,8 +23,6 @@ ENOUGH_TOKENS = 16384
 """Tokens with which a GPU's matrices are as large as they need to be."""
 PREFERRED_TOKENS = 8192
 """Tokens for which `auto` would rather checkpoint a layer than do with fewer."""
-RESERVE = 0.08
-"""Share of a GPU left to the CUDA context, communication buffers and fragmentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +35,40 @@ class Budget:
     """Layers, from the first, that are computed again in the backward pass."""
 
 
-def activation_bytes(geometry: Geometry, itemsize: int, *, fused: bool = False) -> int:
+def activation_bytes(geometry: Geometry, itemsize: int, *, fused: bool = False, scores: int = 0) -> int:
     """Bytes that one layer keeps for one token: attention, gated MLP, and four norms computed in fp32.
 
     Args:
         fused: norms and activations are single kernels (`alignment.modeling.fused`) and keep no fp32 copies.
+        scores: what the attention backend keeps beside (`score_bytes`).
     """
     queries, keys = geometry.heads * geometry.head_dim, geometry.kv_heads * geometry.head_dim
     attention = 2 * queries + 6 * keys  # queries and output; keys and values, both once more for the shared prompts
     # Unfused, a norm keeps its input and its normalised input in fp32, and an activation its output.
     norms = 4 * (2 * itemsize if fused else 2 * 4 + itemsize) * geometry.hidden
-    return itemsize * (attention + (3 if fused else 4) * geometry.intermediate) + norms
+    return itemsize * (attention + (3 if fused else 4) * geometry.intermediate) + norms + scores
+
+
+def score_bytes(backend: str, geometry: Geometry, itemsize: int, pairs: Iterable[PairLengths]) -> int:
+    """Bytes that a layer's attention keeps for one token beside queries, keys, values and output.
+
+    `segments` keeps every score as its soft-cap (in the model's precision), its softmax (in fp32 and, where that is
+    another, in the model's precision) and its mask, and its queries in another order. FlexAttention copies keys and
+    values to the query heads where these are no power-of-two multiple. FlashAttention keeps fp32 normalizers only.
+
+    Args:
+        pairs: of the run; the pair whose tokens see most keys on average decides.
+    """
+    queries, keys = geometry.heads * geometry.head_dim, geometry.kv_heads * geometry.head_dim
+    normalizers = 4 * geometry.heads
+    if backend == "segments":
+        scored = max(((p + c) ** 2 + r * (p + r)) / (p + c + r) for p, c, r in pairs)
+        each = itemsize + 4 + (itemsize if itemsize < 4 else 0)
+        return math.ceil(scored * (geometry.heads * each + 1)) + itemsize * queries
+    if backend.startswith("flex"):
+        groups = geometry.heads // geometry.kv_heads
+        return normalizers + itemsize * (max(0, 2 * queries - 4 * keys) if groups & (groups - 1) else 0)
+    return normalizers
 
 
 def input_bytes(geometry: Geometry, itemsize: int) -> int:
@@ -58,16 +77,24 @@ def input_bytes(geometry: Geometry, itemsize: int) -> int:
 
 
 def tokens_that_fit(
-    geometry: Geometry, itemsize: int, memory: float, *, checkpointed_layers: int, fused: bool = False
+    geometry: Geometry,
+    itemsize: int,
+    memory: float,
+    *,
+    checkpointed_layers: int,
+    fused: bool = False,
+    scores: int = 0,
 ) -> int:
     """Tokens whose activations fit into `memory` bytes."""
-    return int(memory / bytes_per_token(geometry, itemsize, checkpointed_layers, fused=fused))
+    return int(memory / bytes_per_token(geometry, itemsize, checkpointed_layers, fused=fused, scores=scores))
 
 
-def layers_to_checkpoint(geometry: Geometry, itemsize: int, memory: float, *, tokens: int, fused: bool = False) -> int:
+def layers_to_checkpoint(
+    geometry: Geometry, itemsize: int, memory: float, *, tokens: int, fused: bool = False, scores: int = 0
+) -> int:
     """The fewest checkpointed layers with which `tokens` fit into `memory` bytes; all of them when none is enough."""
     for layers in range(geometry.layers + 1):
-        if tokens * bytes_per_token(geometry, itemsize, layers, fused=fused) <= memory:
+        if tokens * bytes_per_token(geometry, itemsize, layers, fused=fused, scores=scores) <= memory:
             return layers
     return geometry.layers
 
@@ -81,6 +108,7 @@ def plan_memory(
     longest_pair: int,
     tokens: int | None = None,
     fused: bool = False,
+    scores: int = 0,
 ) -> Budget:
     """Tokens per device and layers to checkpoint.
 
@@ -89,38 +117,18 @@ def plan_memory(
         checkpointing: the recipe's `gradient_checkpointing`: `True` all layers, `False` none, "auto" as few as do.
         longest_pair: tokens of the longest pair; a budget below it would be exceeded anyway.
         tokens: the recipe's `tokens_per_device`, when stated.
-        fused: as in `activation_bytes`.
+        fused, scores: as in `activation_bytes`.
     """
     fixed = None if isinstance(checkpointing, str) else checkpointing * geometry.layers
     if memory is None:
         return Budget(tokens=tokens or CPU_TOKENS, checkpointed_layers=fixed or 0)
     if fixed is None:
         wanted = tokens or max(PREFERRED_TOKENS, longest_pair)
-        fixed = layers_to_checkpoint(geometry, itemsize, memory, tokens=wanted, fused=fused)
+        fixed = layers_to_checkpoint(geometry, itemsize, memory, tokens=wanted, fused=fused, scores=scores)
     if tokens is None:
-        fitting = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=fixed, fused=fused)
+        fitting = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=fixed, fused=fused, scores=scores)
         tokens = max(longest_pair, min(ENOUGH_TOKENS, fitting))
     return Budget(tokens=tokens, checkpointed_layers=fixed)
-
-
-def activation_memory(model: nn.Module, geometry: Geometry, device: torch.device, *, shards: int) -> float | None:
-    """Bytes of `device` left for activations once weights, gradients and AdamW's state are in place.
-
-    Sixteen bytes a trained weight (bf16 weight and gradient, fp32 master and two moments; or fp32 throughout), the
-    stored size of a frozen one, over the ranks that share them; a sharded model gathers a layer and the head again.
-
-    Args:
-        shards: ranks that hold a part of the model each (ZeRO-3, FSDP); 1 when every rank holds all of it.
-    """
-    if device.type != "cuda":
-        return None
-    trained = sum(_size(p) for p in model.parameters() if p.requires_grad)
-    frozen = sum(_size(p) * p.element_size() for p in model.parameters() if not p.requires_grad)
-    states = (16 * trained + frozen) / shards
-    if shards > 1:
-        states += 2 * 2 * (geometry.block_parameters // geometry.layers + geometry.head_parameters)
-    total = torch.cuda.get_device_properties(device).total_memory
-    return max(0.0, total * (1 - RESERVE) - states - 3 * BLOCK_BYTES["cuda"])
 
 
 def checkpoint_first_layers(model: Any, count: int) -> None:
@@ -138,14 +146,12 @@ def checkpoint_first_layers(model: Any, count: int) -> None:
         layer.gradient_checkpointing = False
 
 
-def bytes_per_token(geometry: Geometry, itemsize: int, checkpointed_layers: int, *, fused: bool = False) -> int:
+def bytes_per_token(
+    geometry: Geometry, itemsize: int, checkpointed_layers: int, *, fused: bool = False, scores: int = 0
+) -> int:
     """Bytes that all layers keep for one token at the fullest moment."""
-    full, kept = activation_bytes(geometry, itemsize, fused=fused), input_bytes(geometry, itemsize)
+    full = activation_bytes(geometry, itemsize, fused=fused, scores=scores)
+    kept = input_bytes(geometry, itemsize)
     # While a checkpointed layer is computed again, it holds what an ordinary layer holds.
     again = full if checkpointed_layers else 0
     return (geometry.layers - checkpointed_layers) * full + checkpointed_layers * kept + again
-
-
-def _size(parameter: nn.Parameter) -> int:
-    """Weights of a parameter, also of one that ZeRO-3 has already sharded away."""
-    return math.prod(getattr(parameter, "ds_shape", parameter.shape))

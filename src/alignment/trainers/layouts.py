@@ -30,6 +30,10 @@ class Layout:
     packing: Packing | None = None
     """How a step's pairs are dealt out; `None` for even micro-batches."""
 
+    def __str__(self) -> str:
+        """What is told before the first step."""
+        return f"Attention by {self.attention_backend}; {self.packing or 'padded micro-batches'}."
+
 
 def layout_for(
     args: ReferenceFreeConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train_dataset: Any | None
@@ -42,11 +46,14 @@ def layout_for(
             attention_backend=model.config._attn_implementation,
         )
     backend, fused = quicken(model, args, prepare_for_packing)
+    packing = None
+    if train_dataset is not None:
+        packing = plan_packing(args, model, train_dataset, backend=backend, fused=fused)
     return Layout(
         collator=PackedPreferenceCollator(),
         logps=packed_logps,
         attention_backend=backend,
-        packing=None if train_dataset is None else plan_packing(args, model, train_dataset, fused=fused),
+        packing=packing,
     )
 
 

@@ -14,12 +14,14 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.distribution import sharding_now
+from alignment.modeling.device_memory import activation_memory, zero_settings
 from alignment.modeling.recompute import (
     Budget,
-    activation_memory,
+    bytes_per_token,
     checkpoint_first_layers,
     layers_to_checkpoint,
     plan_memory,
+    score_bytes,
     tokens_that_fit,
 )
 from alignment.precision import compute_dtype
@@ -37,6 +39,8 @@ class Packing:
 
     budget: Budget
     dealt: Deal
+    planned_bytes: int
+    """What the activations of the run's largest micro-batch are planned to take on one device."""
     advice: str | None
     """What to tell before the run, if its ranks will wait much."""
 
@@ -49,15 +53,28 @@ class Packing:
             "fewest_micro_batches": self.dealt.fewest,
             "checkpointed_layers": self.budget.checkpointed_layers,
             "waiting": round(self.dealt.waiting, 4),
+            "planned_activation_gb": round(self.planned_bytes / 1e9, 2),
         }
 
+    def __str__(self) -> str:
+        steps = self.dealt.most
+        micro_steps = f"{steps}" if self.dealt.fewest == steps else f"{self.dealt.fewest} to {steps}"
+        return (
+            f"{micro_steps} micro-steps an optimizer step, of at most {self.dealt.largest:,} tokens "
+            f"(allowed: {self.budget.tokens:,}); {self.budget.checkpointed_layers} layers checkpointed; "
+            f"{self.planned_bytes / 1e9:.1f} GB planned for activations"
+        )
 
-def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, fused: bool = False) -> Packing:
+
+def plan_packing(
+    args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, backend: str, fused: bool = False
+) -> Packing:
     """Decide tokens per device, checkpointed layers and micro-steps of a run before it starts.
 
     Args:
         model: on any device, wrapped by peft or not.
         train_dataset: token rows.
+        backend: what computes attention.
         fused: whether norms and activations were fused (`fuse_elementwise`).
     """
     geometry = Geometry.of(model.config)
@@ -68,8 +85,9 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
         sizes=[sum(pair) for pair in lengths],
         lock_step=shards_of(args) > 1,
     )
-    memory = activation_memory(model, geometry, args.device, shards=shards_of(args))
+    memory = activation_memory(model, geometry, args.device, shards=shards_of(args), zero=zero_settings(args))
     itemsize = compute_dtype(args, model).itemsize
+    kept: dict[str, Any] = {"fused": fused, "scores": score_bytes(backend, geometry, itemsize, lengths)}
     # Ranks that planned differently would wait for each other for ever.
     memory = None if memory is None else min(gather_object([memory]))
     budget = plan_memory(
@@ -79,16 +97,17 @@ def plan_packing(args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, f
         checkpointing=args.gradient_checkpointing,
         longest_pair=max(workload.sizes),
         tokens=args.tokens_per_device,
-        fused=fused,
+        **kept,
     )
     dealt = deal(workload, world_size=args.world_size, tokens=budget.tokens)
     if memory is not None and args.gradient_checkpointing == "auto":
-        need = partial(layers_to_checkpoint, geometry, itemsize, memory, fused=fused)
-        fits = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=0, fused=fused)
+        need = partial(layers_to_checkpoint, geometry, itemsize, memory, **kept)
+        fits = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=0, **kept)
         budget, dealt = fitted(workload, dealt, args, geometry, need=lambda tokens: need(tokens=tokens), unchecked=fits)
     return Packing(
         budget=budget,
         dealt=dealt,
+        planned_bytes=dealt.largest * bytes_per_token(geometry, itemsize, budget.checkpointed_layers, **kept),
         advice=waiting_advice(workload, world_size=args.world_size, tokens=budget.tokens, waiting=dealt.waiting),
     )
 

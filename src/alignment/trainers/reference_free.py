@@ -71,6 +71,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
         self._accumulation = args.gradient_accumulation_steps
         self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
         apply_packing(self.layout.packing, args, model)
+        PartialState().print(self.layout)
         if self.layout.packing and self.layout.packing.advice:
             PartialState().print(self.layout.packing.advice)
         self._meters = {"train": MeanMeter(), "eval": MeanMeter()}
