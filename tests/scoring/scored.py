@@ -23,17 +23,17 @@ def conversations(count: int, *, turns: int = 1, seed: int = 0) -> list[list[dic
     return [[{"role": role, "content": sentence(rng, rng.randint(1, 30))} for role in roles] for _ in range(count)]
 
 
-def llama_tokenizer(*, adds_bos: bool = True, newlines: bool = True) -> PreTrainedTokenizerFast:
+def llama_tokenizer(*, adds_bos: bool = True) -> PreTrainedTokenizerFast:
     """Byte-level BPE with Llama-3's control tokens and template, without a pad token.
 
-    `newlines`: it knows two newlines as one token where no word follows them.
+    It knows two newlines as one token, where no word follows them.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     corpus = [sentence(random.Random(seed), 12) for seed in range(100)] + ["assistant", "user"] * 20
     tokenizer.train_from_iterator(
-        corpus + ["\n\n"] * 20 * newlines,
+        corpus + ["\n\n"] * 2000,
         trainers.BpeTrainer(
             vocab_size=360, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
         ),

@@ -101,6 +101,7 @@ def test_scores_are_those_of_the_definition_in_any_batch(tmp_path, sharded, turn
     expected = [plain_score(folder, row) for row in rows]
     assert load_scorer(str(folder)).score(rows) == pytest.approx(expected, abs=1e-5)
     assert load_scorer(str(folder), batch_tokens=1).score(rows) == pytest.approx(expected, abs=1e-5)
+    assert [len(llama_tokenizer().tokenize(text)) for text in ("\n\n", "\n\nZ")] == [1, 3]
     assert len({round(score, 4) for score in expected}) == len(rows)
 
 

@@ -50,14 +50,14 @@ def test_scores_come_back_in_order_and_the_judge_is_asked_with_rubric_scale_and_
 
 
 def test_an_answer_without_a_score_is_counted_and_asked_for_again():
-    replies = ["I like it.", "Score: 11", "Score: 7"]
+    replies = ["I like it \ud83d.", "Score: 11", "Score: 7"]
     with JudgeServer(lambda body, before: says(replies[before])) as server:
         scorer = judge(server)
         assert scorer.score(conversations(2)) == [7.0, 7.0]
     assert scorer.nonsense == 4
     assert server.keys[0] is None
     last = max((one["messages"] for one in server.requests), key=len)
-    assert [message["content"] for message in last[2::2]] == ["I like it.", "Score: 11"]
+    assert [message["content"] for message in last[2::2]] == ["I like it ?.", "Score: 11"]
 
 
 def test_what_no_try_gives_a_score_is_told_and_the_other_scores_are_kept():
@@ -185,6 +185,12 @@ def test_settings_that_make_no_judge_are_told():
     address = "http://127.0.0.1:9/v1"
     with pytest.raises(SetupError, match="model is needed for a judge"):
         load_scorer(address)
+    for secret in ("http://me:hunter2@host/v1", "http://host/v1?key=hunter2", "https://"):
+        with pytest.raises(SetupError, match="without a password or a query") as told:
+            load_scorer(secret, model="m")
+        assert "hunter2" not in str(told.value)
+    with pytest.raises(SetupError, match="is no address"):
+        load_scorer("http://host:port/v1", model="m")
     with pytest.raises(SetupError, match="rubrik is no option of a judge; did you mean rubric"):
         load_scorer(address, model="m", rubrik="x")
     with pytest.raises(SetupError, match=r"tries 0 must be above 0.*\n.*lowest 5 must be below highest 5"):

@@ -24,7 +24,7 @@ def alone(model, tokenizer, rows) -> list[float]:
 def test_scores_are_those_of_the_model_one_by_one_in_the_order_of_the_conversations(tmp_path, budget):
     folder = save_reward_model(tmp_path)
     model, rows = LlamaForSequenceClassification.from_pretrained(folder).eval(), conversations(12)
-    scores = load_scorer(str(folder), batch_tokens=budget).score(rows)
+    scores = load_scorer(folder, batch_tokens=budget).score(rows)
     assert scores == pytest.approx(alone(model, llama_tokenizer(), rows), abs=1e-5)
     assert len(set(scores)) == len(rows)
 
@@ -64,7 +64,7 @@ def test_a_language_model_is_no_reward_model(tmp_path):
     tokenizer = llama_tokenizer()
     LlamaForCausalLM(llama_config(len(tokenizer))).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(SetupError, match="has no score head: it is a LlamaForCausalLM"):
+    with pytest.raises(SetupError, match="is a LlamaForCausalLM, which has no score head"):
         load_scorer(str(tmp_path))
 
 
@@ -120,6 +120,7 @@ def test_a_score_that_is_no_number_names_its_conversation(tmp_path):
         ("How?", "must be a list of messages"),
         ([{"role": "user", "content": "How?"}], "must end with the answer of the assistant, and ends with user"),
         ([{"role": "assistant", "content": "So."}], "must have a turn before the answer"),
+        ([{"role": "user", "content": "\ud83d"}, {"role": "assistant", "content": "So."}], "Unicode, and message 0"),
         ([{"role": "user"}, {"role": "assistant", "content": "So."}], "message 0"),
         ([{"content": "How?"}, {"role": "assistant", "content": "So."}], "message 0"),
     ],

@@ -51,7 +51,8 @@ def load_armorm(
     """The ArmoRM in `folder`, which the user calls `name`.
 
     Args:
-        gating: where the gate reads the prompt.
+        gating: where the gate reads the prompt. The code that was published beside ArmoRM-Llama3-8B-v0.1 looks for
+            `<|eot_id|>` and the header together and reads where they begin, which is `turn`.
         dtype: of the backbone; the heads are fp32.
 
     The others are those of `load_reward_model`.

@@ -81,10 +81,8 @@ class ChatClient:
         for attempt in range(1, self.endpoint.attempts + 1):
             try:
                 response = self._client.post(self.endpoint.url, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 failure, wait = f"cannot be reached ({type(error).__name__}: {self._told(str(error))})", None
-            except (httpx.InvalidURL, UnicodeError) as error:
-                raise self._fault(f"is no address: {sentence_of(error)}", "give http://host:port/v1") from error
             else:
                 if response.status_code == httpx.codes.OK:
                     return self._content(response)
@@ -111,7 +109,8 @@ class ChatClient:
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError) as error:
             rule = f"does not speak the protocol of chat completions: {self._told(response.text)}"
             raise self._fault(rule, "give the address of an OpenAI-compatible server, up to /v1") from error
-        return content if isinstance(content, str) else ""
+        # JSON can hold half a surrogate pair, which could not be sent back.
+        return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
 
     def _refusal(self, status: int, failure: str) -> SetupError:
         variable = self.endpoint.key_variable
@@ -128,6 +127,19 @@ class ChatClient:
     def _told(self, text: str) -> str:
         """What the server said, on one line; some servers repeat the key."""
         return sentence_of(Exception(text.replace(self._key, "***") if self._key else text), limit=200)
+
+
+def check_address(address: str) -> None:
+    """Raise `SetupError` unless it is an address that a path can follow, and that holds no secret."""
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        rule = f"is no address: {sentence_of(error)}"
+        raise SetupError(Fault(key="scorer", value=address, rule=rule, remedy="give http://host:port/v1")) from error
+    if not url.host or url.userinfo or url.query or url.fragment:
+        rule = "must be an address up to and with /v1, without a password or a query, which messages would show"
+        remedy = "put the key into the environment variable that key_variable names"
+        raise SetupError(Fault(key="scorer", rule=rule, remedy=remedy))
 
 
 def _key(variable: str) -> str:

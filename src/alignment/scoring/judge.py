@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from alignment.errors import DataError, Fault, SetupError
-from alignment.scoring.endpoint import ChatClient, Endpoint
+from alignment.scoring.endpoint import ChatClient, Endpoint, check_address
 from alignment.scoring.scorer import Conversation, check_conversations, row_name
 
 RUBRIC = """\
@@ -56,7 +56,7 @@ def load_judge(
         key_variable: environment variable that holds the key.
 
     Raises:
-        SetupError: a setting is out of its range.
+        SetupError: a setting is out of its range, or `name` is no address.
     """
     positive = {
         "tries": tries,
@@ -70,6 +70,7 @@ def load_judge(
         faults.append(Fault(key="lowest", value=lowest, rule=f"must be below highest {highest:g}"))
     if faults:
         raise SetupError(faults)
+    check_address(name)
     endpoint = Endpoint(address=name, model=model, key_variable=key_variable, timeout=timeout, attempts=attempts)
     settings = {"temperature": temperature, "max_tokens": max_tokens}
     return Judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, SetupError, did_you_mean
@@ -17,7 +18,7 @@ _GIVEN = ("folder", "name")
 """Arguments of loaders that are no options."""
 
 
-def load_scorer(name: str, *, revision: str = "main", **options: Any) -> Scorer:
+def load_scorer(name: str | Path, *, revision: str = "main", **options: Any) -> Scorer:
     """The scorer that `name` means.
 
     Args:
@@ -29,6 +30,7 @@ def load_scorer(name: str, *, revision: str = "main", **options: Any) -> Scorer:
     Raises:
         SetupError: there is no such scorer, it cannot score, or it has no such option.
     """
+    name = str(name)
     if _ADDRESS.match(name):
         from alignment.scoring.judge import load_judge
 

@@ -99,7 +99,7 @@ def _check_head(config: AutoConfig, name: str, label: int | None) -> None:
             Fault(
                 key="scorer",
                 value=name,
-                rule=f"has no score head: it is a {architectures[0]}",
+                rule=f"is a {architectures[0]}, which has no score head that is known here",
                 remedy="give a reward model (AutoModelForSequenceClassification with one label), or ArmoRM",
             )
         )

@@ -70,6 +70,17 @@ def _what_is_wrong(conversation: object) -> str | None:
             return f"must have a role in each message, and message {at} has none"
         if not isinstance(message.get("content"), str):
             return f"must have text as the content of each message, and that of message {at} is none"
+        if not _is_unicode(message["content"]):
+            return f"must have text that is Unicode, and message {at} holds half of a surrogate pair"
     if conversation[-1]["role"] != "assistant":
         return f"must end with the answer of the assistant, and ends with {conversation[-1]['role']}"
     return None if len(conversation) > 1 else "must have a turn before the answer"
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no tokenizer and no server would choke on it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
