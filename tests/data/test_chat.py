@@ -68,13 +68,32 @@ DOUBLING = "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x =
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        (DOUBLING, "it was stopped: MemoryError"),
+        ("{{ 'x' * 5000000 }}", "it makes 5,000,000 characters of"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "did not end within 0.5 sec",
+        ),
+    ],
+)
+def test_a_template_without_end_is_stopped(monkeypatch, source, message):
+    monkeypatch.setattr("alignment.data.bounds.SECONDS", 0.5)
+    monkeypatch.setattr("alignment.data.bounds.MEMORY", 100_000_000)
+    tokenizer = gemma_tokenizer()
+    tokenizer.chat_template = source
+    with pytest.raises(RowFault, match=message) as caught:
+        render([{"role": "user", "content": "q"}], tokenizer)
+    assert caught.value.reason == "chat template without end"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
         ("{{ raise_exception('no system role.') }}", "on a conversation of user: no system role$"),
         ("{{ messages[3].content }}", "has no element 3"),
         ("{{ messages + 1 }}", "can only concatenate"),
         ("{{ 1 // (messages | length - 1) }}", "zero"),
         ("{% for i in range(10 ** 9) %}x{% endfor %}", "(?i)range too big"),
-        (DOUBLING, "it does not end, or grows without end"),
-        ("{{ 'x' * 5000000 }}", "it makes 5,000,000 characters of"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
     ],
 )
@@ -84,15 +103,6 @@ def test_whatever_a_template_does_is_a_fault_of_the_row(source, message):
     with pytest.raises(RowFault, match=message) as caught:
         render([{"role": "user", "content": "q"}], tokenizer)
     assert caught.value.reason == "refused by the chat template"
-
-
-def test_a_template_that_does_not_end_is_stopped(monkeypatch):
-    monkeypatch.setattr("alignment.data.bounds.SECONDS", 0.2)
-    tokenizer = gemma_tokenizer()
-    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-    tokenizer.chat_template = loop
-    with pytest.raises(RowFault, match=r"does not end, or grows without end \(did not end within 0.2 seconds\)"):
-        render([{"role": "user", "content": "q"}], tokenizer)
 
 
 def test_without_a_template_nothing_is_rendered():

@@ -191,6 +191,19 @@ def test_tools_that_the_template_writes_are_read(rules):
     assert read.startswith('<bos>[{"type": "function", "function": {"name": "look", "parameters": {"city": null}}}]')
 
 
+def test_a_template_that_must_be_stopped_on_every_row_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr("alignment.data.bounds.SECONDS", 0.2)
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    rows = [pair(prompt=f"Why {number}?") for number in range(50)]
+    with pytest.raises(
+        DataError, match=r"chat_template had to be stopped on 3 rows; .* did not end within 0.2 seconds"
+    ):
+        prepare(rows, SFT, template=endless, on_bad_row="drop")
+    once = "{% if messages[0].content == 'Why 7?' %}" + endless + "{% endif %}" + PLAIN
+    left, _ = prepare(rows, DPO, template=once, on_bad_row="drop")
+    assert left.findings.dropped == {"chat template without end": 1}
+
+
 def test_the_remedy_is_named_that_works():
     phi = PLAIN.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}")
     with pytest.raises(DataError, match="set generation_prompt: prompt, which works with this template"):

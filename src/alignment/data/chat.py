@@ -19,6 +19,7 @@ Tools = Sequence[Mapping[str, Any]]
 """What an assistant may call, as JSON schemas."""
 
 REFUSED = "refused by the chat template"
+UNBOUNDED = "chat template without end"
 SPLIT = "prompt and answer not told apart by the chat template"
 """Reasons of row faults."""
 
@@ -113,12 +114,12 @@ def _rendered(
                 **tokenizer.special_tokens_map,
             )
     except (OutOfTime, MemoryError) as error:
-        raise RowFault(REFUSED, f"it does not end, or grows without end ({sentence_of(error)})") from error
+        raise RowFault(UNBOUNDED, f"it was stopped: {sentence_of(error)}") from error
     except Exception as error:  # whatever a template does, Jinja and Python raise
         roles = ", ".join(str(message["role"]) for message in messages)
         raise RowFault(REFUSED, f"on a conversation of {roles or 'no messages'}: {sentence_of(error)}") from error
     if len(texts[0]) > max(SMALLEST_LIMIT, GROWTH * said):
-        raise RowFault(REFUSED, f"it makes {len(texts[0]):,} characters of {said:,}")
+        raise RowFault(UNBOUNDED, f"it makes {len(texts[0]):,} characters of {said:,}")
     return texts[0], spans[0] if spans else []
 
 

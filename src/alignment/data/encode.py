@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.answers import Span, answer_spans
-from alignment.data.chat import PairText, render_pair
+from alignment.data.chat import UNBOUNDED, PairText, render_pair
 from alignment.data.final import ENDLESS, FULL, FinalCheck, Notes
 from alignment.data.messages import Message, RowFault, read_tools, unpack
 from alignment.data.pairs import Pair, read_conversation, read_pair
 from alignment.data.rules import DPORules, Rules, SFTRules, TokenRules
 from alignment.data.tokenize import TokenizedPair, encode, finish, no_eos
+from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,6 +23,9 @@ PAIR_CUTS = ("cut_prompt", "cut_chosen", "cut_rejected")
 CONVERSATION_CUTS = ("cut_conversation",)
 FINDINGS = ("reason", "detail", "notes")
 """Beside the ids of each row: why it cannot be trained on, or null; and notes, as texts `reason: detail`."""
+
+PATIENCE = 2
+"""Rows of a batch on which a chat template may be stopped for taking too long, or too much memory."""
 
 IGNORED = -100
 """The label of a token that is read and not trained."""
@@ -189,7 +193,11 @@ def _each(
     tokenized: Callable[[list[Any]], Sequence[Any]],
 ) -> list[dict[str, Any]]:
     """Render each row, tokenise what rendered by one call, judge each; a `RowFault` stays with its row."""
-    found = [_attempt(rendered, row) for row in rows]
+    found = []
+    for row in rows:
+        found.append(_attempt(rendered, row))
+        if isinstance(found[-1], RowFault) and found[-1].reason == UNBOUNDED:
+            _give_up_on(found)
     ids = iter(tokenized([item for item in found if not isinstance(item, RowFault)]))
     out = []
     for item in found:
@@ -203,6 +211,14 @@ def _attempt(step: Callable[..., Any], *arguments: Any) -> Any:
         return step(*arguments)
     except RowFault as fault:
         return fault
+
+
+def _give_up_on(found: Sequence[Any]) -> None:
+    """A template that has to be stopped again and again would take hours to be refused on every row."""
+    stopped = [item for item in found if isinstance(item, RowFault) and item.reason == UNBOUNDED]
+    if len(stopped) > PATIENCE:
+        rule = f"had to be stopped on {len(stopped)} rows; of the last: {stopped[-1].detail}"
+        raise DataError(Fault(key="chat_template", rule=rule, remedy="mend its loops"))
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
