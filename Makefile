@@ -34,7 +34,7 @@ ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install check data rehearse train generate push bench bench-gpu test quality style clean
+.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu test quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -51,6 +51,9 @@ $(READY): setup.py constraints.txt
 	$(PY) -m pip install --quiet --constraint constraints.txt torch
 	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@
+
+install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels first, building last
+	@$(PY) -m alignment.install_flash
 
 check: $(READY) ## check a recipe without training
 	@$(ALIGNMENT) check $(RECIPE) $(ARGS)

@@ -239,7 +239,7 @@ def run_ours(bench: Bench, options: argparse.Namespace, dtype: torch.dtype) -> N
         longest_pair=max(map(sum, bench.lengths)),
         tokens=options.tokens,
         fused=fused,
-        scores=score_bytes(best, bench.geometry, dtype.itemsize, lengths),
+        scores=score_bytes(best, bench.geometry, dtype.itemsize, bench.lengths),
     )
     bench.facts["workload"] |= {
         "tokens_per_device": budget.tokens,

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.signals_to_handle = "SIGINT,SIGHUP,SIGQUIT"
     arguments.shutdown_timeout = GRACE_SECONDS
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(arguments)))
+    let_memory_grow()
     for number in (signal.SIGTERM, ASK_TO_STOP):
         signal.signal(number, lambda *_: ask_children_to_stop())
     try:
@@ -69,6 +70,13 @@ WHY = {
     "SIGKILL": " Nobody said why; the usual reason is that the machine ran out of memory (see `dmesg`).",
     "SIGSEGV": " It crashed inside native code; `PYTHONFAULTHANDLER=1` shows where.",
 }
+
+
+def let_memory_grow() -> None:
+    """Have PyTorch's GPU memory grow in place, unless the user has said how it shall: micro-batches of ever other
+    sizes would otherwise leave gaps that no later one fits into. Read when the first GPU memory is taken."""
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def ask_children_to_stop() -> None:

@@ -28,7 +28,7 @@ from alignment.modeling.attention import (
 )
 from alignment.modeling.attention.layout import layout_indices
 from alignment.modeling.attention.probe import choose_proven_backend, fault_of
-from alignment.modeling.packed import packed_logps, prepare_for_packing
+from alignment.modeling.packed import check_speed, packed_logps, prepare_for_packing
 
 LENGTHS = [(1, 1, 1), (3, 2, 4), (7, 1, 2), (4, 3, 0), (2, 9, 5)]
 CPU = torch.device("cpu")
@@ -326,6 +326,18 @@ def test_a_kernel_of_the_hub_serves_by_its_name(tmp_path, monkeypatch, probing_o
         {"kernels.py": f"{KERNEL}\nimport sys\n\ndef get_kernel(repository): return sys.modules[__name__]"},
     )
     assert probing_on_cpu("kernels-community/flash-attn2") == "kernels-community/flash-attn2"
+
+
+# -- a large model without a kernel
+
+
+def test_a_large_model_on_a_gpu_does_without_a_kernel_only_if_it_is_asked_to():
+    cuda = torch.device("cuda")
+    with pytest.raises(SetupError, match=r"allow_slow_attention.*9.2B weights.*make install-flash"):
+        check_speed("segments", cuda, weights=9_240_000_000)
+    check_speed("segments", cuda, weights=494_000_000)
+    check_speed("segments", CPU, weights=9_240_000_000)
+    check_speed("flex_attention", cuda, weights=9_240_000_000)
 
 
 # -- one precision

@@ -11,10 +11,11 @@ from alignment.cli.arguments import Config, Words, recipe_and_overrides
 
 def train(context: typer.Context, words: Words = None, config: Config = None) -> None:
     """Train a recipe; the same command continues an interrupted run."""
-    from alignment.launch import end_with_launcher
+    from alignment.launch import end_with_launcher, let_memory_grow
     from alignment.terminal import tidy_output
 
     tidy_output()
+    let_memory_grow()  # a single process has no launcher
     # PyTorch deprecates names that DeepSpeed still calls, at every collective operation.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     end_with_launcher()

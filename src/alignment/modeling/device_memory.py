@@ -40,8 +40,8 @@ def activation_memory(
         return None
     zero = zero or {}
     offloaded = (zero.get("offload_optimizer") or {}).get("device", "none") != "none"
-    trained = sum(_size(p) for p in model.parameters() if p.requires_grad)
-    frozen = sum(_size(p) * p.element_size() for p in model.parameters() if not p.requires_grad)
+    trained = sum(weights_of(p) for p in model.parameters() if p.requires_grad)
+    frozen = sum(weights_of(p) * p.element_size() for p in model.parameters() if not p.requires_grad)
     states = ((4 if offloaded else 16) * trained + frozen) / shards
     gathered = gathered_bytes(geometry, trained=trained, zero=zero) if shards > 1 or zero else 0
     return max(0.0, within_reach(device) * (1 - RESERVE) - states - gathered - 3 * BLOCK_BYTES["cuda"])
@@ -81,6 +81,6 @@ def zero_settings(args: Any) -> Mapping[str, Any] | None:
     return None if plugin is None else plugin.deepspeed_config.get("zero_optimization", {})
 
 
-def _size(parameter: nn.Parameter) -> int:
+def weights_of(parameter: nn.Parameter) -> int:
     """Weights of a parameter, also of one that ZeRO-3 has already sharded away."""
     return math.prod(getattr(parameter, "ds_shape", parameter.shape))

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from alignment.modeling.compiled import as_in_training
-
-from .mixin import mix_in
+from alignment.modeling.mixin import mix_in
 
 OFFSET_NORMS = ("gemma2", "gemma3_text")
 """Models whose RMS norm multiplies by `1 + weight`, in fp32; the others multiply by `weight`, in the input's dtype."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..errors import Fault, SetupError
-from .attention import (
+from alignment.errors import Fault, SetupError
+from alignment.modeling.attention import (
     PackedCall,
     SharedPrompts,
     attention_of,
@@ -24,14 +24,18 @@ from .attention import (
     serve_shared_prompts,
     this_machine,
 )
-from .logps import CompletionLogps, sum_by_completion
-from .mixin import mix_in
-from .target_head import accept_targets, head_softcap
+from alignment.modeling.device_memory import weights_of
+from alignment.modeling.logps import CompletionLogps, sum_by_completion
+from alignment.modeling.mixin import mix_in
+from alignment.modeling.target_head import accept_targets, head_softcap
 
 logger = logging.getLogger(__name__)
 
 VERIFIED = ("gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3")
 """`model_type`s whose packed losses and gradients the tests compare with transformers' own. SmolLM2 is a llama."""
+
+LARGE = 1_000_000_000
+"""Weights beyond which the plain computation on a GPU must be asked for."""
 
 
 class _PackedForward:
@@ -55,6 +59,7 @@ def prepare_for_packing(
     longest: int | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
+    allow_slow: bool = False,
 ) -> str:
     """Teach a model to take packed batches, in place, and say by which attention backend.
 
@@ -70,7 +75,9 @@ def prepare_for_packing(
     Raises:
         SetupError: the model or the backend cannot give the same numbers as the padded computation.
     """
-    language_model, backend = serve_packed_rows(model, requested=requested, longest=longest, dtype=dtype, device=device)
+    language_model, backend = serve_packed_rows(
+        model, requested=requested, longest=longest, dtype=dtype, device=device, allow_slow=allow_slow
+    )
     accept_targets(language_model.get_output_embeddings())
     mix_in(_PackedForward, language_model)
     return backend
@@ -83,6 +90,7 @@ def serve_packed_rows(
     longest: int | None,
     dtype: torch.dtype | None,
     device: torch.device | None,
+    allow_slow: bool,
 ) -> tuple[PreTrainedModel, str]:
     """Let a model's attention layers take packed rows; arguments and errors as for `prepare_for_packing`.
 
@@ -95,12 +103,33 @@ def serve_packed_rows(
     needs = needs_of(language_model.config, dtype or language_model.dtype, longest)
     device = device or language_model.device
     backend = choose_proven_backend(needs, this_machine(device), device, requested)
+    if not allow_slow:
+        check_speed(backend, device, weights=sum(map(weights_of, language_model.parameters())))
     backbone = language_model.base_model
     if not hasattr(backbone, "_packed_attention"):
         serve_shared_prompts(attention)
     backbone._packed_attention = attention_of(backend)
     logger.info("Packed rows: attention by %s.", backend)
     return language_model, backend
+
+
+def check_speed(backend: str, device: torch.device, *, weights: int) -> None:
+    """Refuse to train a large model on a GPU by the plain computation, which is many times slower than a kernel.
+
+    Raises:
+        SetupError: with what to install, and the key that allows it all the same.
+    """
+    if backend == "segments" and device.type == "cuda" and weights > LARGE:
+        raise SetupError(
+            Fault(
+                key="allow_slow_attention",
+                value=False,
+                rule=f"stands against this run: no attention kernel works here for a model of {weights / 1e9:.1f}B "
+                "weights, and plain PyTorch launches tens of thousands of small kernels a micro-batch",
+                remedy="`make install-flash` installs one that fits this GPU (the log above says why others were "
+                "passed over), or set allow_slow_attention: true",
+            )
+        )
 
 
 def run_packed(

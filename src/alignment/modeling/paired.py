@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import PackedCall, SharedPrompts
-from .mixin import mix_in
-from .packed import run_packed, serve_packed_rows
+from alignment.modeling.attention import PackedCall, SharedPrompts
+from alignment.modeling.mixin import mix_in
+from alignment.modeling.packed import run_packed, serve_packed_rows
 
 Batch = dict[str, Any]
 
@@ -44,12 +44,15 @@ def share_prompts(
     longest: int | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
+    allow_slow: bool = False,
 ) -> str:
     """Teach a model's backbone to take batches with `pair_lengths`, in place; otherwise it stays as it was.
 
     Arguments, result and errors as for `alignment.modeling.packed.prepare_for_packing`.
     """
-    language_model, backend = serve_packed_rows(model, requested=requested, longest=longest, dtype=dtype, device=device)
+    language_model, backend = serve_packed_rows(
+        model, requested=requested, longest=longest, dtype=dtype, device=device, allow_slow=allow_slow
+    )
     mix_in(_PairedForward, language_model.base_model)
     return backend
 

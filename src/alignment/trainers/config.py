@@ -40,6 +40,10 @@ class ReferenceFreeConfig(TrainingArguments):
         default=True,
         metadata={"help": "Pack pairs into one row with the prompt shared; equal losses, several times faster."},
     )
+    allow_slow_attention: bool = field(
+        default=False,
+        metadata={"help": "Train a model of over 1B weights on a GPU for which no attention kernel works."},
+    )
     tokens_per_device: int | None = field(
         default=None,
         metadata={"help": "Tokens a packed micro-batch may hold; derived from the device's memory when absent."},

@@ -15,3 +15,7 @@ class DPOConfig(trl.DPOConfig):
         default=True,
         metadata={"help": "Compute every micro-batch as one packed row with shared prompts; equal losses, faster."},
     )
+    allow_slow_attention: bool = field(
+        default=False,
+        metadata={"help": "Train a model of over 1B weights on a GPU for which no attention kernel works."},
+    )

@@ -69,5 +69,6 @@ def quicken(model: PreTrainedModel, args: TrainingArguments, prepare: Callable[.
         longest=args.max_length,
         dtype=compute_dtype(args, model),
         device=args.device,
+        allow_slow=args.allow_slow_attention,
     )
     return backend, not args.use_liger_kernel and fuse_elementwise(model, args.device)

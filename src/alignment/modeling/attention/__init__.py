@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from .attend import Scores
-from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, needs_of, this_machine
-from .layout import SharedPrompts
-from .probe import choose_proven_backend
-from .register import PackedCall, serve_shared_prompts
+from alignment.modeling.attention.attend import Scores
+from alignment.modeling.attention.backends import (
+    BACKENDS,
+    Machine,
+    Needs,
+    attention_of,
+    choose_backend,
+    needs_of,
+    this_machine,
+)
+from alignment.modeling.attention.layout import SharedPrompts
+from alignment.modeling.attention.probe import choose_proven_backend
+from alignment.modeling.attention.register import PackedCall, serve_shared_prompts
 
 __all__ = [
     "BACKENDS",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .layout import SharedPrompts
+from alignment.modeling.attention.layout import SharedPrompts
 
 
 @dataclass(frozen=True, kw_only=True)

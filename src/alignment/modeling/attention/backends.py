@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from ...errors import Fault, SetupError
-from . import flash, flex, segments
-from .attend import Attend
+from alignment.errors import Fault, SetupError
+from alignment.modeling.attention import flash, flex, segments
+from alignment.modeling.attention.attend import Attend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .attend import Attend, Scores
-from .layout import SharedPrompts, repeat_prompts
+from alignment.modeling.attention.attend import Attend, Scores
+from alignment.modeling.attention.layout import SharedPrompts, repeat_prompts
 
 MODULES = {
     "flash_attention_2": "flash_attn.flash_attn_interface",

@@ -13,10 +13,9 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from alignment.modeling.attention.attend import Scores
+from alignment.modeling.attention.layout import SharedPrompts
 from alignment.modeling.compiled import as_in_training
-
-from .attend import Scores
-from .layout import SharedPrompts
 
 TRITON, FLASH = "TRITON", "FLASH"
 """Who computes the kernel: Triton, or FlashAttention 4 by PyTorch's own `BACKEND="FLASH"`."""

@@ -12,11 +12,18 @@ import torch
 from torch import Tensor
 
 from alignment.errors import SetupError, sentence_of
-
-from . import segments
-from .attend import Attend, Scores
-from .backends import BACKENDS, Machine, Needs, attention_of, choose_backend, misfit_of, refusal
-from .layout import SharedPrompts
+from alignment.modeling.attention import segments
+from alignment.modeling.attention.attend import Attend, Scores
+from alignment.modeling.attention.backends import (
+    BACKENDS,
+    Machine,
+    Needs,
+    attention_of,
+    choose_backend,
+    misfit_of,
+    refusal,
+)
+from alignment.modeling.attention.layout import SharedPrompts
 
 logger = logging.getLogger(__name__)
 

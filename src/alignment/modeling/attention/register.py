@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from .attend import Attend, Scores
-from .layout import SharedPrompts
+from alignment.modeling.attention.attend import Attend, Scores
+from alignment.modeling.attention.layout import SharedPrompts
 
 NAME = "alignment_shared_prompts"
 

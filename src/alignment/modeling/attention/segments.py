@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .attend import Scores
-from .layout import SharedPrompts, repeat_prompts, visible_keys
+from alignment.modeling.attention.attend import Scores
+from alignment.modeling.attention.layout import SharedPrompts, repeat_prompts, visible_keys
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, layout: SharedPrompts, scores: Scores) -> Tensor:
