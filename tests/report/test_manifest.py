@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from alignment.recipe import load_recipe
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 from alignment.report.manifest import describe_model, optimisation_facts, read_manifest, write_manifest
 from alignment.report.origin import model_origin
-from alignment.report.portable import portable, portable_argument
+from alignment.report.portable import portable, portable_command
 
 CONTRACT = {
     "distributed",
@@ -125,8 +126,30 @@ def test_portable_values_are_plain_and_tell_nothing_about_the_machine():
         "flag": True,
         "nothing": None,
     }
-    assert portable_argument("--hub_token=x=/y", root=root) == "--hub_token=x=/y"
-    assert portable_argument("--output_dir=/tmp/z", root=root) == "--output_dir=z"
+
+
+def test_a_command_tells_neither_places_nor_secrets():
+    root = Path("/home/ann/repo")
+    words = [
+        "train",
+        "dataset_name=/scratch/ann/pairs",
+        "--output_dir=/data/z",
+        "--hub_token=x=/y",
+        "--hub_token",
+        "hf_x",
+    ]
+    words += ["--model", "/home/ann/repo/m", "--report_to", "[a,/home/ann/repo/b]", "lora.hub_token=k"]
+    assert portable_command(words, root=root) == [
+        *("train", "dataset_name=pairs", "--output_dir=z", "--hub_token=...", "--hub_token", "..."),
+        *("--model", "m", "--report_to", "[a,b]", "lora.hub_token=..."),
+    ]
+
+
+def test_paths_of_this_machine_are_cut_inside_a_text_too():
+    text = f"read from {tempfile.gettempdir()}/x/y.jsonl, then and/or https://host{tempfile.gettempdir()}/z"
+    assert (
+        portable(text, root=Path("/nowhere")) == f"read from y.jsonl, then and/or https://host{tempfile.gettempdir()}/z"
+    )
 
 
 def test_adapters_are_counted_apart_from_the_model():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 from alignment.report.origin import model_origin
-from alignment.report.portable import portable, portable_argument, write_json
+from alignment.report.portable import portable, portable_command, write_json
 from alignment.run_folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def build_manifest(
         "tracking": dict(tracking or {}),
     }
     published = portable(facts, root=root)
-    published["command"] = [portable_argument(word, root=root) for word in command]
+    published["command"] = portable_command(command, root=root)
     return published
 
 

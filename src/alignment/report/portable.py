@@ -7,6 +7,7 @@ import enum
 import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -57,16 +58,33 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(partial, path)
 
 
+def portable_command(words: Sequence[str], *, root: Path) -> list[str]:
+    """A command line as `portable` would write it: `--key=/a/path` and `key=/a/path` keep their key, secrets go."""
+    told: list[str] = []
+    for word in words:
+        after_secret = bool(told) and told[-1].startswith("--") and _is_secret(told[-1])
+        told.append("..." if after_secret else portable_argument(word, root=root))
+    return told
+
+
 def portable_argument(argument: str, *, root: Path) -> str:
-    """One word of a command line, as `portable` would write it; `--key=/a/path` keeps its key."""
+    """One word of a command line."""
     key, equals, value = argument.partition("=")
-    if equals and key.startswith("-"):
-        return f"{key}={_portable_text(value, root)}"
-    return _portable_text(argument, root)
+    if not (equals and re.fullmatch(r"[\w.\[\]-]+", key)):
+        return _portable_text(argument, root)
+    return f"{key}={'...' if _is_secret(key) else _portable_text(value, root)}"
+
+
+def _is_secret(option: str) -> bool:
+    return _SECRET_KEY.fullmatch(option.lstrip("-").rpartition(".")[2]) is not None
 
 
 def _portable_text(text: str, root: Path) -> str:
-    if not _ABSOLUTE_PATH.fullmatch(text) or text == "/":
-        return text
-    path = Path(text)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    if _ABSOLUTE_PATH.fullmatch(text) and text != "/":
+        path = Path(text)
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    # Within a longer text only what lies in places of this machine is surely a path.
+    places = {root, Path.home(), Path(tempfile.gettempdir())} - {Path("/")}
+    starts = "|".join(re.escape(f"{place.as_posix()}/") for place in sorted(places, key=str, reverse=True))
+    inside = re.compile(rf"(?<![\w.:/])(?:{starts})[^\s\"'`<>|,;)\]}}]+")
+    return inside.sub(lambda match: _portable_text(match[0], root), text)
