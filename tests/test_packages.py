@@ -58,3 +58,47 @@ def test_every_optimizer_of_transformers_is_built_in_or_has_its_package():
     for optimizer in OptimizerNames:
         named = [module for key, needs, module, _ in packages.NEEDED_BY if key == "optim" and needs(optimizer.value)]
         assert len(named) == (optimizer.value not in built_in), optimizer
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """No key of any tracker anywhere."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for account in packages.ACCOUNTS.values():
+        monkeypatch.delenv(account.key, raising=False)
+        monkeypatch.delenv(account.mode, raising=False)
+    return tmp_path
+
+
+def test_a_tracker_that_is_not_installed_is_named():
+    with pytest.raises(SetupError, match="report_to azure_ml needs the package azureml, which is not installed"):
+        check_packages({"report_to": ("tensorboard", "azure_ml")})
+
+
+@pytest.mark.parametrize("trackers", ["wandb", ("tensorboard", "wandb"), "all"])
+def test_a_tracker_without_a_key_is_named(nobody, trackers):
+    with pytest.raises(SetupError, match="report_to wandb has no key on this machine; set WANDB_API_KEY, run `wandb l"):
+        check_packages({"report_to": trackers})
+
+
+@pytest.mark.parametrize("way", ["key", "mode", "netrc", "settings"])
+def test_a_key_is_found_wherever_it_is(nobody, monkeypatch, way):
+    if way == "key":
+        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    elif way == "mode":
+        monkeypatch.setenv("WANDB_MODE", "offline")
+    elif way == "netrc":
+        (nobody / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+        (nobody / ".netrc").chmod(0o600)
+    else:
+        (nobody / ".config/wandb").mkdir(parents=True)
+        (nobody / ".config/wandb/settings").touch()
+    check_packages({"report_to": "wandb"})
+
+
+def test_every_tracker_of_transformers_has_its_package():
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for tracker in INTEGRATION_TO_CALLBACK.keys() - {"kubeflow"}:
+        assert [key for key, needs, *_ in packages.NEEDED_BY if key == "report_to" and needs(tracker)], tracker

@@ -7,7 +7,7 @@ checkpointing computes a second time not at all. `MFU = useful FLOPs / (seconds 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 PairLengths = tuple[int, int, int]
@@ -69,6 +69,15 @@ class Geometry:
             intermediate=config.intermediate_size,
             vocabulary=config.vocab_size,
         )
+
+    @classmethod
+    def known(cls, config: Any) -> Geometry | None:
+        """From any transformers configuration; `None` for a decoder that these sizes do not describe (GPT-2, Mamba)."""
+        try:
+            geometry = cls.of(config.get_text_config())
+        except (AttributeError, TypeError, ZeroDivisionError):
+            return None
+        return geometry if all(isinstance(size, int) for size in astuple(geometry)) else None
 
     @property
     def block_parameters(self) -> int:

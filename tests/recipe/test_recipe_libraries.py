@@ -68,6 +68,7 @@ ANY_METHOD = [
     ({"save_strategy": "best"}, "save_strategy best saves what an evaluation finds best; state eval_strategy"),
     ({**EVALUATED, "save_strategy": "best"}, "state metric_for_best_model, such as loss"),
     ({"metric_for_best_model": "loss"}, "metric_for_best_model loss has no effect without evaluations"),
+    ({"report_to": ["none", "wandb"]}, "must not name none with others"),
     ({"eval_on_start": True}, "eval_on_start True needs evaluations"),
     ({**BEST, "metric_for_best_model": "nope"}, "metric_for_best_model nope is none of the metrics of"),
 ]

@@ -23,16 +23,17 @@ class Throughput(TrainerCallback):
     def __init__(self, config: Any, device: torch.device, *, padded: bool, forward_passes: int = 3) -> None:
         """
         Args:
-            config: the model's, for its geometry.
+            config: the model's, for its geometry; without a known one MFU is not logged.
             device: what this rank computes on; its peak is known for common GPUs (`alignment.throughput.PEAK_TFLOPS`).
             padded: padding is computed, too, so that it counts as tokens.
             forward_passes: what a step costs, in forward passes; a backward pass is two.
         """
         self.padded = padded
         self.forward_passes = forward_passes
-        self.geometry = Geometry.of(config)
+        self.geometry = Geometry.known(config)
         self.device = device
-        self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        known = self.geometry is not None and device.type == "cuda"
+        self.peak = peak_flops(torch.cuda.get_device_name(device)) if known else None
         self._clear()
 
     def count(self, batch: Mapping[str, Any]) -> None:
@@ -43,7 +44,8 @@ class Throughput(TrainerCallback):
         self._tokens += batch["input_ids"].numel() if self.padded else sum(map(sum, lengths))
         self._two_row_tokens += padded_tokens(lengths)
         self._pairs += len(lengths)
-        self._flops += training_flops(self.geometry, lengths, forward_passes=self.forward_passes)
+        if self.geometry is not None:
+            self._flops += training_flops(self.geometry, lengths, forward_passes=self.forward_passes)
 
     def pop(self, accelerator: Accelerator) -> dict[str, float]:
         """Rates over all ranks since the last call, a collective call; empty before the first step has ended."""

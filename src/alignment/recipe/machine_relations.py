@@ -52,4 +52,13 @@ def _offloading(s: Settings) -> Iterator[Fault]:
         )
 
 
-MACHINE_RULES = (_workers, _recomputation, _offloading)
+def _trackers(s: Settings) -> Iterator[Fault]:
+    stated = s.stated.get("report_to")
+    if not s.sound("report_to") or not isinstance(stated, list) or len(stated) < 2:
+        return
+    for word in ("none", "all"):
+        if word in stated:
+            yield Fault(key="report_to", value=stated, rule=f"must not name {word} with others", remedy="keep one")
+
+
+MACHINE_RULES = (_trackers, _workers, _recomputation, _offloading)
