@@ -50,6 +50,7 @@ $(READY): setup.py constraints.txt
 	$(PY) -m pip install --quiet --upgrade "pip>=24" "setuptools>=77"
 	$(PY) -m pip install --quiet --constraint constraints.txt torch
 	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@$(PY) scripts/check_recipe.py --all >/dev/null # notes what config classes declare, so that later checks take no imports
 	@touch $@
 
 install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels first, building last

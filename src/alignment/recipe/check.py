@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alignment.errors import Fault, RecipeError, did_you_mean
 from alignment.methods import METHODS
+from alignment.recipe.fields import fields_of
 from alignment.sampling.config import SampleEvaluation
 
 from .bounds import bound_faults
@@ -120,7 +121,7 @@ def _has(method: str, key: str) -> bool:
 def _checkpointing_faults(settings: Settings) -> Iterator[Fault]:
     if settings.method is None or settings.stated.get("gradient_checkpointing") != GRADIENT_CHECKPOINTING:
         return
-    if not getattr(METHODS[settings.method].config_class(), "auto_checkpointing", False):
+    if not fields_of(settings.method).auto_checkpointing:
         yield Fault(
             key="gradient_checkpointing",
             value=GRADIENT_CHECKPOINTING,
@@ -166,7 +167,7 @@ def _mixture(values: Mapping[str, Any], found: Mapping[str, str]) -> DatasetMixt
 
 def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """`training` in the spelling of the installed transformers, with the few defaults that are ours."""
-    fields = hints(METHODS[method].config_class())
+    fields = fields_of(method).types
     arguments = {**DEFAULTS, **training, **save_arguments(values)}
     if "warmup_ratio" in arguments:
         ratio = arguments.pop("warmup_ratio")

@@ -134,9 +134,13 @@ def _adapters(s: Settings) -> Iterator[Fault]:
             )
 
 
+_USUAL_ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+"""What need not be looked up, which imports transformers."""
+
+
 def _attention(s: Settings) -> Iterator[Fault]:
     name = s["attn_implementation"]
-    if name is None or not s.sound("attn_implementation") or "/" in name:
+    if name in _USUAL_ATTENTION or not s.sound("attn_implementation") or "/" in name:
         return
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
-from alignment.methods import METHODS
+from alignment.recipe.fields import fields_of
 
 from .schema import DataArguments, ModelArguments
 from .types import hints
@@ -47,7 +47,7 @@ class Settings:
 def training_hints(method: str) -> dict[str, Any]:
     """Keys of the method's config class that a recipe may state, with their types."""
     ours = {*hints(ModelArguments), *hints(DataArguments)}
-    declared = {name: kind for name, kind in hints(METHODS[method].config_class()).items() if name not in ours}
+    declared = {name: kind for name, kind in fields_of(method).types.items() if name not in ours}
     declared |= {"warmup_ratio": float, "gradient_checkpointing_kwargs": dict[str, Any] | None}
     return declared
 
@@ -55,11 +55,7 @@ def training_hints(method: str) -> dict[str, Any]:
 @cache
 def default_values(method: str) -> dict[str, Any]:
     """Defaults of every key that a recipe of `method` may state."""
-    values: dict[str, Any] = {}
-    for cls in (METHODS[method].config_class(), ModelArguments, DataArguments):
-        for field in fields(cls):
-            if field.default is not MISSING:
-                values[field.name] = getattr(field.default, "value", field.default)
-            elif field.default_factory is not MISSING:
-                values[field.name] = field.default_factory()
+    values = dict(fields_of(method).defaults)
+    for cls in (ModelArguments, DataArguments):
+        values |= {field.name: field.default for field in fields(cls) if field.default is not MISSING}
     return values | DEFAULTS
