@@ -111,9 +111,10 @@ def _readings(node: Any, members: tuple[Any, ...]) -> list[Any]:
     read = [plain(node)]
     if isinstance(node, Plain):
         # pydantic would take true for 1 and 1 for true; only a type that names bool may have one.
-        if isinstance(node.value, bool) and not any(member in (bool, Any) for member in members):
+        switches = any(member is bool or _switch_word(member) for member in members)
+        if isinstance(node.value, bool) and not (switches or Any in members):
             read = []
-        if isinstance(node.value, int | float) and not isinstance(node.value, bool) and bool in members:
+        if isinstance(node.value, int | float) and not isinstance(node.value, bool) and switches:
             read = [] if node.text not in ("0", "1") else read
     text = plain(node, as_text=True)
     if text not in read:
@@ -121,6 +122,11 @@ def _readings(node: Any, members: tuple[Any, ...]) -> list[Any]:
     if isinstance(node, Plain | str) and any(_is_list(member) for member in members):
         read.extend([reading] for reading in list(read))
     return read
+
+
+def _switch_word(member: Any) -> bool:
+    """Whether `member` is a list of words with true or false among them."""
+    return get_origin(member) is Literal and any(isinstance(word, bool) for word in get_args(member))
 
 
 def _mismatch(key: str, members: tuple[Any, ...], node: Any) -> Fault:
