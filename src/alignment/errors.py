@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 EXIT_USER = 2
 _MOST_FAULTS = 100
+_LONGEST_KEY = 400
+"""A key may hold a path and the line in a file, which must not be cut off."""
 _LONGEST_WORD = 200
 """Characters of a name that are compared with known ones, which takes quadratic time."""
 
@@ -35,7 +37,7 @@ class Fault:
         found = "" if self.value is None else f" {_shown(self.value)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         source = f" [{self.source}]" if self.source else ""
-        told = f"{_shown(self.key) or '(empty key)'}{found} {self.rule.rstrip(' .')}{remedy}".rstrip(" .")
+        told = f"{_shown(self.key, _LONGEST_KEY) or '(empty key)'}{found} {self.rule.rstrip(' .')}{remedy}".rstrip(" .")
         return printable(f"{told}{'' if told.endswith('?') else '.'}{source}")
 
 
