@@ -56,7 +56,7 @@ class _ChunkedLogps(torch.autograd.Function):
     def forward(
         ctx, targets: Tensor, softcap: float | None, block: int, kept: int, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ctx.softcap, ctx.block, ctx.dtype = softcap, block, _compute_dtype(tensors[0])
+        ctx.softcap, ctx.block, ctx.dtype = softcap, block, compute_dtype_of(tensors[0])
         xs, weights = [x.to(ctx.dtype) for x in tensors[::2]], tensors[1::2]
         kernels = _kernels(targets.device)
         ctx.kept = deque()
@@ -212,8 +212,8 @@ def _parts(length: int, block: int) -> list[slice]:
     return [slice(start, min(start + block, length)) for start in range(0, length, block)]
 
 
-def _compute_dtype(x: Tensor) -> torch.dtype:
-    """What a linear layer would compute in: autocast's choice where it is active."""
+def compute_dtype_of(x: Tensor) -> torch.dtype:
+    """What a linear layer would compute in: autocast's choice where it is active, else the dtype of `x`."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from alignment.modeling.attention.attend import Attend, Scores
 from alignment.modeling.attention.layout import SharedPrompts
+from alignment.modeling.head import compute_dtype_of
 
 NAME = "alignment_shared_prompts"
 
@@ -51,15 +51,6 @@ class _Switch:
             module.config._attn_implementation_internal = self.own
 
 
-def compute_dtype_of(value: Tensor) -> torch.dtype:
-    """The one dtype in which query, key and value reach every backend, which is the one that the probe has tested.
-
-    Under autocast the projections give 16 bits, but rotary angles and norms give queries and keys in fp32.
-    """
-    device = value.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
-
-
 def _attention(
     module: nn.Module,
     query: Tensor,
@@ -77,6 +68,8 @@ def _attention(
     """transformers' attention signature: `[1, heads, T, dim]` in, `[1, T, heads, dim]` out."""
     if dropout:
         raise ValueError(f"attention dropout {dropout} cannot be used with packed rows; set disable_dropout: true")
+    # Under autocast the projections give 16 bits, but rotary angles and norms give queries and keys in fp32. One dtype
+    # reaches every backend, and it is the one that the probe has tested.
     dtype = compute_dtype_of(value)
     q, k, v = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
     layout = shared_prompts.layout
