@@ -26,9 +26,8 @@ from alignment.modeling.attention import (
     segments,
     this_machine,
 )
-from alignment.modeling.attention.layout import layout_indices
 from alignment.modeling.attention.probe import choose_proven_backend, fault_of
-from alignment.modeling.packed import check_speed, packed_logps, prepare_for_packing
+from alignment.modeling.packed import WithLayoutIndices, check_speed, packed_logps, prepare_for_packing
 
 LENGTHS = [(1, 1, 1), (3, 2, 4), (7, 1, 2), (4, 3, 0), (2, 9, 5)]
 CPU = torch.device("cpu")
@@ -63,7 +62,10 @@ def test_the_batch_of_two_pairs_worked_by_hand():
 
 
 def test_a_layout_built_in_the_collator_is_the_layout_built_in_the_model():
-    own, given = SharedPrompts(LENGTHS, CPU), SharedPrompts(LENGTHS, CPU, layout_indices(LENGTHS))
+    batch = WithLayoutIndices(PackedPreferenceCollator())(random_pairs(4))
+    lengths, indices = batch["pair_lengths"], batch["layout_indices"]
+    own, given = SharedPrompts(lengths, CPU), SharedPrompts(lengths, CPU, indices)
+    assert given.key_index.untyped_storage().data_ptr() == indices.untyped_storage().data_ptr()
     for name in ("key_index", "positions", "pair_ids", "roles", "bounds", "cu_queries", "cu_keys"):
         assert torch.equal(getattr(given, name), getattr(own, name)), name
 

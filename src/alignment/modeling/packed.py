@@ -20,6 +20,7 @@ from alignment.modeling.attention import (
     SharedPrompts,
     attention_of,
     choose_proven_backend,
+    layout_indices,
     needs_of,
     serve_shared_prompts,
     this_machine,
@@ -147,6 +148,20 @@ def run_packed(
     if call.layout.calls < config.num_hidden_layers:
         raise RuntimeError(f"{call.layout.calls} of {config.num_hidden_layers} layers attended to the packed row")
     return output
+
+
+class WithLayoutIndices:
+    """A collator of packed rows, whose batches also carry the tensor that attention reads their layout from.
+
+    Built there, it is built by the loader's workers and pinned with the rest of the batch.
+    """
+
+    def __init__(self, collator: Callable[[Any], dict[str, Any]]) -> None:
+        self.collator = collator
+
+    def __call__(self, pairs: Any) -> dict[str, Any]:
+        batch = self.collator(pairs)
+        return {**batch, "layout_indices": layout_indices(batch["pair_lengths"])}
 
 
 def packed_logps(model: nn.Module, batch: Mapping[str, Any]) -> CompletionLogps:

@@ -13,7 +13,7 @@ from alignment.data.batches import PaddedPreferenceCollator
 from alignment.data.packing import PackedPreferenceCollator
 from alignment.modeling.fused import fuse_elementwise
 from alignment.modeling.logps import CompletionLogps, padded_logps
-from alignment.modeling.packed import packed_logps, prepare_for_packing
+from alignment.modeling.packed import WithLayoutIndices, packed_logps, prepare_for_packing
 from alignment.precision import compute_dtype
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.packing import Packing, plan_packing
@@ -50,7 +50,7 @@ def layout_for(
     if train_dataset is not None:
         packing = plan_packing(args, model, train_dataset, backend=backend, fused=fused)
     return Layout(
-        collator=PackedPreferenceCollator(),
+        collator=WithLayoutIndices(PackedPreferenceCollator()),
         logps=packed_logps,
         attention_backend=backend,
         packing=packing,

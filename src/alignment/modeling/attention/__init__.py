@@ -12,7 +12,7 @@ from alignment.modeling.attention.backends import (
     needs_of,
     this_machine,
 )
-from alignment.modeling.attention.layout import SharedPrompts
+from alignment.modeling.attention.layout import SharedPrompts, layout_indices
 from alignment.modeling.attention.probe import choose_proven_backend
 from alignment.modeling.attention.register import PackedCall, serve_shared_prompts
 
@@ -26,6 +26,7 @@ __all__ = [
     "attention_of",
     "choose_backend",
     "choose_proven_backend",
+    "layout_indices",
     "needs_of",
     "serve_shared_prompts",
     "this_machine",
