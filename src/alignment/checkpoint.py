@@ -95,7 +95,7 @@ def cast_state(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
 
 @contextlib.contextmanager
 def plain_loading() -> Iterator[None]:
-    """Load whole models on this process even while DeepSpeed ZeRO-3 is configured to shard what is loaded."""
+    """Load and ask whole models on this process alone, even while DeepSpeed ZeRO-3 shards what is loaded."""
     from transformers.integrations import deepspeed
 
     if not deepspeed.is_deepspeed_zero3_enabled():

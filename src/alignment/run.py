@@ -180,9 +180,9 @@ def measured(
     """
     result = None
     if recipe.evaluation is not None and PartialState().is_main_process:
-        with plain_loading():
+        with plain_loading():  # generating under ZeRO-3 would wait for the other ranks, too
             policy = load_policy(model).to(PartialState().device)
-        result = measure(policy, tokenizer, recipe.evaluation, base=recipe.path.parent, label=label)
+            result = measure(policy, tokenizer, recipe.evaluation, base=recipe.path.parent, label=label)
     PartialState().wait_for_everyone()
     return result
 

@@ -22,11 +22,15 @@ from alignment.rehearsal.shrunk import shrunk_settings
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["gemma2-simpo", "tiny/dpo"])
-def test_the_whole_life(tmp_path, recipe):
-    done = run(single(ROOT / "scripts/rehearse.py", "--config", recipe), tmp_path / "log")
+@pytest.mark.parametrize(("recipe", "everything"), [("gemma2-simpo", True), ("tiny/dpo", False)])
+def test_the_whole_life(tmp_path, recipe, everything):
+    prompts = ROOT / "recipes/quickstart/prompts/control.jsonl"
+    sampled = ["--sample_evaluation.prompts", prompts, "--sample_evaluation.rule", "house_style"]
+    more = [*sampled, "--report_to", "[trackio, tensorboard]", "--push_to_hub", "true"] if everything else []
+    done = run(single(ROOT / "scripts/rehearse.py", "--config", recipe, *more), tmp_path / "log")
     assert done.code == 0, done.output
     assert done.output.count("passed") == 6
+    assert ("answers compared" in " ".join(done.output.split())) == everything
     assert "ZeRO-3 on 2 processes, 6 steps" in done.output
     assert "the weights came back byte for byte" in done.output
     assert "A rehearsal cannot prove" in done.output

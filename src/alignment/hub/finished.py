@@ -32,13 +32,15 @@ def publish_finished(recipe: Recipe) -> Receipt:
         SetupError: it could not be published; says that the model is safe and how to push it later.
     """
     from alignment.callbacks.tracking import link_model
+    from alignment.checkpoint import plain_loading
     from alignment.hub.publish import publish
 
     folder = Path(recipe.training["output_dir"])
     later = f"push it later: make push RECIPE={recipe.name}"
     try:
         wanted = destination_of(recipe)
-        receipt = publish(folder, wanted)
+        with plain_loading():  # under ZeRO-3, making a model to verify the folder would wait for the other ranks
+            receipt = publish(folder, wanted)
     except UserError as error:
         safe = Fault(key="the model", rule=f"is finished and safe in {folder}", remedy=later)
         raise SetupError([*error.faults, safe], where="trained, but not published") from error
