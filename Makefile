@@ -14,6 +14,9 @@ VENV       := .venv
 export OMP_WAIT_POLICY ?= PASSIVE
 PY         := $(VENV)/bin/python
 READY      := $(VENV)/.ready
+# An environment of its own for test-cuda-build; 5 GB.
+CUDA       := .venv-cuda
+CUDA_NEEDS := accelerate jinja2 numpy peft psutil pydantic pytest pyyaml rich safetensors transformers
 
 yes         = $(filter 1 true yes,$(1))
 PUSH        = $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
@@ -34,11 +37,11 @@ ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu test quality style clean
+.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 	@echo; echo "recipes: $$(cd recipes && ls */*.yaml | sed 's|/config.yaml||; s|.yaml||' | tr '\n' ' ')"
 
 install: $(READY) ## make .venv and install the pinned dependencies
@@ -83,6 +86,16 @@ bench-gpu: $(READY) ## the same on one GPU with the full Gemma-2-9B geometry
 test: $(READY) ## run the tests
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
+test-cuda-build: $(CUDA)/.ready ## device discipline and GPU kernels with a CUDA build of PyTorch, without a GPU
+	@PYTHONPATH=src $(CUDA)/bin/python -m pytest tests/cuda_build $(ARGS)
+
+# Three equals signs: the CUDA wheel of the registry, where two would be satisfied by a CPU wheel.
+$(CUDA)/.ready: constraints.txt
+	test -x $(CUDA)/bin/python || $(PYTHON) -m venv $(CUDA)
+	$(CUDA)/bin/python -m pip install --quiet "torch===$(shell sed -n 's/^torch==//p' constraints.txt)"
+	$(CUDA)/bin/python -m pip install --quiet --constraint constraints.txt $(CUDA_NEEDS)
+	@touch $@
+
 quality: $(READY) ## lint, format and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
@@ -90,4 +103,4 @@ style: $(READY) ## mend what lint and format can mend
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 clean: ## remove .venv and caches; trained models stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build
+	rm -rf $(VENV) $(CUDA) .pytest_cache .ruff_cache .mypy_cache build
