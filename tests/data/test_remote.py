@@ -29,6 +29,15 @@ for arguments in json.loads(sys.argv[1]):
         print(json.dumps(str(error)))
 """
 
+SLICED = """
+import sys
+from alignment.data import load_dataset_splits
+from alignment.recipe.schema import DataArguments
+data = DataArguments(dataset_name="them/pairs", dataset_train_split="train[:60%]", dataset_test_split="train[60%:]")
+splits = load_dataset_splits(data, kind="preference")
+print([part["prompt"][0]["content"] for rows in splits[:2] for part in rows])
+"""
+
 
 def lines(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -36,8 +45,14 @@ def lines(rows):
 
 def ask(endpoint, folder, *requests, **environment):
     """What `read_remote` answers to each (name, split, config, revision)."""
+    printed = run(endpoint, folder, SCRIPT, json.dumps(requests), **environment)
+    return [json.loads(line) for line in printed.splitlines() if line[:1] in '["']
+
+
+def run(endpoint, folder, *script, **environment):
+    """What a Python script prints to which `endpoint` is the Hub."""
     process = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(requests)],
+        [sys.executable, "-c", *script],
         capture_output=True,
         text=True,
         timeout=240,
@@ -51,7 +66,7 @@ def ask(endpoint, folder, *requests, **environment):
         },
     )
     assert process.returncode == 0, process.stderr
-    return [json.loads(line) for line in process.stdout.splitlines() if line[:1] in '["']
+    return process.stdout
 
 
 def test_a_pinned_revision_and_what_is_missing(tmp_path):
@@ -80,3 +95,11 @@ def test_a_pinned_revision_and_what_is_missing(tmp_path):
     )
     assert offline == [5, first]
     assert "HF_HUB_OFFLINE is set" in other
+
+
+def test_slices_of_one_split_of_the_hub(tmp_path):
+    rows = preference_rows(10)
+    with HubServer() as hub:
+        hub.store.put("them/pairs", {"train.jsonl": lines(rows)}, kind="dataset")
+        printed = run(hub.url, tmp_path, SLICED)
+    assert str([row["prompt"] for row in rows]) in printed
