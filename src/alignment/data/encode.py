@@ -57,7 +57,7 @@ class Encoder:
         encoded = self._conversations(rows) if isinstance(self._rules, SFTRules) else self._pairs(rows, self._rules)
         empty = {**{column: [] for column in self.ids}, **dict.fromkeys(self.cuts, 0), "notes": []}
         finished = [{**empty, "reason": None, "detail": None, **row} for row in encoded]
-        return {column: [row[column] for row in finished] for column in (*empty, "reason", "detail")}
+        return {column: [row[column] for row in finished] for column in (*self.ids, *self.cuts, *FINDINGS)}
 
     def _pairs(self, rows: Sequence[Mapping[str, Any]], rules: TokenRules | DPORules) -> list[dict[str, Any]]:
         def rendered(row: Mapping[str, Any]) -> tuple[Pair, PairText, Any]:
