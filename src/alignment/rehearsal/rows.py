@@ -47,8 +47,8 @@ def rehearsal_rows(data: DataArguments, *, kind: Kind, base: Path) -> Rows:
             raise
         rows = [made_up(number, kind) for number in range(TRAIN + TEST)]
         return Rows(rows[:TRAIN], rows[TRAIN:], "rows made up in the recipe's form, because its data is not here")
-    train = shortest(splits.train, TRAIN)
-    test = shortest(splits.test, TEST) if splits.test is not None else train[:TEST]
+    train = [_as_stored(row) for row in shortest(splits.train, TRAIN)]
+    test = train[:TEST] if splits.test is None else [_as_stored(row) for row in shortest(splits.test, TEST)]
     return Rows(train, test, f"{len(train)} of the shortest rows of the recipe's own data")
 
 
@@ -60,7 +60,7 @@ def is_local(data: DataArguments, base: Path) -> bool:
 
 def shortest(dataset: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     """The rows of the first `CANDIDATES` with the fewest characters, in their order."""
-    candidates = [_as_stored(dataset[number]) for number in range(min(CANDIDATES, len(dataset)))]
+    candidates = [dict(dataset[number]) for number in range(min(CANDIDATES, len(dataset)))]
     lengths = [len(json.dumps(row)) for row in candidates]
     chosen = sorted(sorted(range(len(candidates)), key=lengths.__getitem__)[:count])
     return [candidates[number] for number in chosen]
