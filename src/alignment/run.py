@@ -92,8 +92,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         journal.doing("loading the tokenizer", "tokenizer_name_or_path", "model_name_or_path")
         tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
         journal.doing("loading the data", "dataset_mixture", "dataset_name")
-        with state.main_process_first():
-            checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+        # The process that comes first prepares the data; the others wait for its lock, in no collective operation.
+        checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
         journal.doing("tokenising the rows", "chat_template", "max_length")
         splits = prepare_splits(
             checked,
@@ -102,7 +102,6 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             on_bad_row=recipe.data.on_bad_row,
             num_proc=recipe.data.dataset_num_proc,
             cache=cache_root(),
-            main_process_first=state.local_main_process_first,
         )
         state.print(*splits.told, sep="\n")
         journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")

@@ -117,9 +117,10 @@ def test_the_first_samples(tmp_path):
         ({"name": "pairs.jsonl", "dataset_revision": "v1"}, "is local, so it has no revision v1"),
         ({"name": "empty.jsonl"}, "has no rows"),
         ({"name": "void"}, "holds no .json"),
-        ({"name": "pairs.csv"}, "is not one of .json"),
+        ({"name": "pairs.csv"}, "has no rows"),
+        ({"name": "pairs.xlsx"}, "is not one of .json"),
         ({"name": "broken.parquet"}, "broken.parquet cannot be read"),
-        ({"name": "broken.json"}, "broken.json cannot be read: Expecting"),
+        ({"name": "broken.json"}, "broken.json cannot be read: row 0: Expecting"),
         ({"name": "both"}, "both as JSON and as Parquet"),
         ({"name": "columns.jsonl"}, r"no column chosen; did you mean chosn\?"),
     ],
@@ -133,6 +134,7 @@ def test_faults_of_place_and_form(tmp_path, monkeypatch, settings, message):
     (tmp_path / "empty.jsonl").write_text("\n\n")
     (tmp_path / "void").mkdir()
     (tmp_path / "pairs.csv").write_text("a,b\n")
+    (tmp_path / "pairs.xlsx").write_text("a")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
     (tmp_path / "broken.json").write_text('[\n{"chosen": }]')
     write_jsonl(tmp_path / "columns.jsonl", [{"chosn": [], "rejected": []}])

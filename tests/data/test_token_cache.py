@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from dataclasses import replace
 
 import pytest
 from tiny import gemma_tokenizer, preference_rows
 
-from alignment.data import TokenRules, check_rows, prepare_rows, tokenize_preference
+from alignment.data import TokenRules, check_rows, prepare_rows, tokenize_preference, workers
 from alignment.data import cache as cache_module
 from alignment.errors import DataError, SetupError
 
@@ -41,12 +40,12 @@ def never_tokenised(monkeypatch):
 
 
 def entries(folder):
-    return sorted(path.name for path in (folder / "pairs").iterdir())
+    return sorted(path.name for path in (folder / "pairs").iterdir() if path.name != ".locks")
 
 
 @pytest.mark.parametrize("num_proc", [None, 2])
 def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, monkeypatch, num_proc):
-    monkeypatch.setattr(cache_module, "PARALLEL_FROM", 10)
+    monkeypatch.setattr(workers, "PARALLEL_FROM", 10)
     expected = [tokenize_preference(row, tokenizer, **LENGTHS) for row in rows]
     kept = prepare_rows(rows, tokenizer, RULES, cache=tmp_path, num_proc=num_proc).dataset
     unkept = prepare_rows(rows, tokenizer, RULES, num_proc=num_proc).dataset
@@ -122,41 +121,11 @@ def test_a_damaged_entry_is_tokenised_again(tmp_path, rows, tokenizer, damage, c
     assert prepare_rows(rows, tokenizer, RULES, cache=tmp_path).from_cache
 
 
-def test_a_run_killed_while_writing_leaves_nothing_that_is_found(tmp_path, rows, tokenizer, monkeypatch):
-    monkeypatch.setattr(cache_module, "_digests", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_a_run_interrupted_while_writing_leaves_nothing_that_is_found(tmp_path, rows, tokenizer, monkeypatch):
+    monkeypatch.setattr(cache_module, "token_statistics", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     assert entries(tmp_path) == []
-
-
-def test_only_the_rank_that_comes_first_tokenises(tmp_path, rows, tokenizer, never_tokenised):
-    order = []
-
-    @contextlib.contextmanager
-    def first(name):
-        order.append(f"{name} in")
-        yield
-        order.append(f"{name} out")
-
-    prepare_rows(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("main"))
-    never_tokenised()
-    prepare_rows(rows, tokenizer, RULES, cache=tmp_path, main_process_first=lambda: first("other"))
-    assert order == ["main in", "main out", "other in", "other out"]
-
-
-def test_two_writers_of_one_entry_both_succeed(tmp_path, rows, tokenizer, monkeypatch):
-    """Without a barrier two ranks can tokenise at once; the second finds the entry taken."""
-    real = cache_module._tokenize
-
-    def overtaken(*args):
-        monkeypatch.setattr(cache_module, "_tokenize", real)
-        prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
-        return real(*args)
-
-    monkeypatch.setattr(cache_module, "_tokenize", overtaken)
-    result = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
-    assert len(result.dataset) == 30
-    assert entries(tmp_path) == [result.fingerprint]
 
 
 def test_statistics_count_what_truncation_took(rows, tokenizer):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from alignment.data.check import SHOWN
 from alignment.data.final import FULL
+from alignment.data.verdict import SHOWN, OnBadRow
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-OnBadRow = Literal["error", "drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +30,16 @@ class Findings:
     @classmethod
     def of(cls, tokenized: Dataset) -> Findings:
         """From the columns `reason`, `detail` and `notes`."""
+        import pyarrow.compute as pc
+
         bad: dict[str, dict[int, str]] = {}
         noted: dict[str, int] = {}
         examples: dict[str, tuple[int, str]] = {}
-        columns = (tokenized[column] for column in ("reason", "detail", "notes"))
-        for row, (reason, detail, notes) in enumerate(zip(*columns, strict=True)):
-            if reason is not None:
-                bad.setdefault(reason, {})[row] = detail
-            for note in notes:
+        table = tokenized.select_columns(["reason", "detail", "notes"]).with_format("arrow")[:]
+        for row, found in _said(table, pc.is_valid(table["reason"])):
+            bad.setdefault(found["reason"], {})[row] = found["detail"]
+        for row, found in _said(table, pc.greater(pc.list_value_length(table["notes"]), 0)):
+            for note in found["notes"]:
                 kind, _, said = note.partition(": ")
                 noted[kind] = noted.get(kind, 0) + 1
                 examples.setdefault(kind, (row, said))
@@ -103,3 +103,10 @@ class Findings:
         for reason, count in self.noted.items():
             row, said = self.examples[reason]
             yield f"warning: {count:,} x {reason} ({place(row)}: {said})"
+
+
+def _said(table: Any, wanted: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and content of the rows of an Arrow table that a mask wants."""
+    import pyarrow.compute as pc
+
+    return zip(pc.indices_nonzero(wanted).to_pylist(), table.filter(wanted).to_pylist(), strict=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from alignment.data.check import Kind, Rows, check_rows, column_names
-from alignment.data.files import JsonRows, find_local, read_local
-from alignment.data.fingerprint import content_fingerprint
-from alignment.data.pairs import RowFault
+from alignment.data.arrow import open_rows
+from alignment.data.check import ALGORITHM, Kind, Rows, write_checked
+from alignment.data.files import FileRows, find_local, read_local
+from alignment.data.fingerprint import content_fingerprint, digest_of
+from alignment.data.kept import digest_of_file, keep, passing_folder
 from alignment.data.remote import read_remote
 from alignment.data.slices import slice_of, split_name
-from alignment.errors import DataError, Fault, did_you_mean
+from alignment.data.verdict import Verdict
+from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,6 +45,8 @@ class SourceFacts:
     """Bad rows left out, by reason."""
     unread: tuple[str, ...] = ()
     """Columns, and keys of messages, that training has no use for."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each local file of the split, bad ones included; empty for other sources."""
 
     @property
     def name(self) -> str:
@@ -54,6 +60,8 @@ class Splits(NamedTuple):
     train: Dataset
     test: Dataset | None
     sources: tuple[SourceFacts, ...]
+    fingerprints: Mapping[str, str]
+    """`train` and `test` -> sha256 of all that decides their rows."""
 
 
 class _Request(NamedTuple):
@@ -72,7 +80,9 @@ class _Loaded(NamedTuple):
     """Which rows of the split, as it was stored."""
 
 
-def load_dataset_splits(data: DataArguments, *, kind: Kind, base: Path | None = None) -> Splits:
+def load_dataset_splits(
+    data: DataArguments, *, kind: Kind, base: Path | None = None, cache: Path | None = None
+) -> Splits:
     """Load what the recipe names; every row that comes back can be trained on.
 
     One `dataset_name` keeps the order of its rows. A `dataset_mixture` takes, of each source, a seeded random
@@ -83,38 +93,46 @@ def load_dataset_splits(data: DataArguments, *, kind: Kind, base: Path | None = 
         data: the recipe's data section.
         kind: what the method trains on.
         base: the recipe's folder, where relative paths are looked for after the working directory.
+        cache: folder where checked rows are kept, so that one process checks and all map them; `None` keeps them
+            as long as this process lives.
 
     Raises:
         DataError: data that cannot be found, fetched, read or trained on.
     """
+    load = partial(_load, data=data, kind=kind, base=base, cache=cache or passing_folder())
     if data.dataset_mixture is not None:
-        train, test, sources = _mix(data.dataset_mixture, data, kind, base)
+        train, test, sources = _mix(data.dataset_mixture, load)
     else:
         assert data.dataset_name is not None, "the recipe's checks see to one of dataset_name and dataset_mixture"
         wanted = [data.dataset_train_split, *([data.dataset_test_split] if data.dataset_test_split else [])]
         loaded = [
-            _load(
-                _Request(data.dataset_name, data.dataset_config, split, data.dataset_revision),
-                data,
-                kind,
-                base,
-            )
-            for split in wanted
+            load(_Request(data.dataset_name, data.dataset_config, split, data.dataset_revision)) for split in wanted
         ]
         _refuse_overlap(loaded)
         train, test = loaded[0].dataset, loaded[1].dataset if len(loaded) > 1 else None
         sources = tuple(part.facts for part in loaded)
     if test is not None:
         test = _first(test, data.max_eval_samples)
-    return Splits(_first(train, data.max_train_samples), test, sources)
+    return Splits(_first(train, data.max_train_samples), test, sources, _fingerprints(data, sources))
+
+
+def _fingerprints(data: DataArguments, sources: Sequence[SourceFacts]) -> dict[str, str]:
+    """Of each split; without reading its rows again, as they follow from those of the sources and the recipe."""
+    mixture = data.dataset_mixture
+    parts = [(facts.name, facts.fingerprint, facts.weight) for facts in sources]
+    if mixture is not None:
+        mixed = digest_of([parts, mixture.seed, mixture.test_split_size])
+        parts = [("train", mixed, 1.0), ("test", mixed, 1.0)]
+    limits = {"train": data.max_train_samples, "test": data.max_eval_samples}
+    return {split: digest_of([split, part, limit]) for (split, limit), part in zip(limits.items(), parts, strict=False)}
 
 
 def _mix(
-    mixture: DatasetMixture, data: DataArguments, kind: Kind, base: Path | None
+    mixture: DatasetMixture, load: Callable[[_Request], _Loaded]
 ) -> tuple[Dataset, Dataset | None, tuple[SourceFacts, ...]]:
     from datasets import concatenate_datasets
 
-    loaded = [_load(_request(source), data, kind, base) for source in mixture.datasets]
+    loaded = [load(_request(source)) for source in mixture.datasets]
     sources = tuple(part.facts for part in loaded)
     parts = [_subset(part.dataset, part.facts, mixture.seed) for part in loaded]
     mixed = concatenate_datasets(parts).shuffle(seed=mixture.seed)
@@ -151,14 +169,54 @@ def _request(source: DatasetSource) -> _Request:
     return _Request(source.id, source.config, source.split, source.revision, source.columns, source.weight)
 
 
-def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None) -> _Loaded:
+class _Source(NamedTuple):
+    """What a request names, found but not read."""
+
+    rows: Dataset | FileRows
+    commit: str | None
+    content: Sequence[str]
+    """Digests of the files that hold the rows."""
+    files: Mapping[str, int]
+    """Local file -> rows, as far as it is known without reading them."""
+
+
+def _load(request: _Request, *, data: DataArguments, kind: Kind, base: Path | None, cache: Path) -> _Loaded:
     name = f"{request.split} of {request.id}"
-    path = find_local(request.id, base)
-    rows: Rows
-    places, commit = None, None
+    source = _source(request, base)
+    key = digest_of(
+        {
+            "algorithm": ALGORITHM,
+            "content": source.content,
+            "kind": kind,
+            "name": name,
+            "columns": request.columns,
+        }
+    )
+    num_proc = data.dataset_num_proc
+    kept = keep(cache / "rows" / key, lambda folder: _checked(source, request, folder, kind, name, num_proc))
+    verdict = Verdict.from_dict(kept.facts["verdict"])
+    verdict.require(data.on_bad_row, name)
+    facts = SourceFacts(
+        id=request.id,
+        config=request.config,
+        split=request.split,
+        revision=source.commit,
+        rows=verdict.rows - sum(verdict.dropped.values()),
+        fingerprint=kept.facts["fingerprint"],
+        weight=request.weight,
+        dropped=verdict.dropped,
+        unread=verdict.unread,
+        files=kept.facts["files"],
+    )
+    return _Loaded(open_rows(kept.folder), facts, range(*kept.facts["taken"]))
+
+
+def _source(request: _Request, base: Path | None) -> _Source:
+    path, split = find_local(request.id, base), split_name(request.split)
     if path is None:
-        rows, commit = read_remote(request.id, split_name(request.split), request.config, request.revision)
-    elif request.revision is not None:
+        rows, commit = read_remote(request.id, split, request.config, request.revision)
+        return _Source(rows, commit, _content(rows), {})
+    if request.revision is not None:
         raise DataError(
             Fault(
                 key=request.id,
@@ -166,30 +224,44 @@ def _load(request: _Request, data: DataArguments, kind: Kind, base: Path | None)
                 remedy="leave the revision out, or rename the local folder if the Hub was meant",
             )
         )
-    else:
-        local = read_local(path, split_name(request.split), request.config)
-        rows, places = local if isinstance(local, JsonRows) else (local, None)
-    taken = slice_of(request.split, len(rows))
-    if len(taken) < len(rows):
-        rows = rows[taken.start : taken.stop] if isinstance(rows, Sequence) else rows.select(taken)
-        places = places and places[taken.start : taken.stop]
-    if request.columns is not None:
-        rows = _keep_columns(rows, request.columns, name)
-    checked = check_rows(
-        rows, kind=kind, on_bad_row=data.on_bad_row, name=name, places=places, num_proc=data.dataset_num_proc
-    )
-    facts = SourceFacts(
-        id=request.id,
-        config=request.config,
-        split=request.split,
-        revision=commit,
-        rows=len(checked.dataset),
-        fingerprint=content_fingerprint(checked.dataset),
-        weight=request.weight,
-        dropped=checked.dropped,
-        unread=checked.unread,
-    )
-    return _Loaded(checked.dataset, facts, taken)
+    local = read_local(path, split, request.config)
+    return _Source(local.rows, None, _content(local.rows), local.files)
+
+
+def _content(rows: Dataset | FileRows) -> list[str]:
+    files = rows.files if isinstance(rows, FileRows) else [Path(file["filename"]) for file in rows.cache_files]
+    return [digest_of_file(file) for file in files] or [content_fingerprint(rows)]
+
+
+def _checked(
+    source: _Source, request: _Request, folder: Path, kind: Kind, name: str, num_proc: int | None
+) -> dict[str, Any]:
+    """Check the requested rows and write the good ones to `folder`; returns what `_load` needs to know of them."""
+    rows, files = source.rows, dict(source.files)
+    part: Rows = rows
+    taken = None
+    if split_name(request.split) != request.split:
+        total = sum(1 for _ in rows) if isinstance(rows, FileRows) else len(rows)
+        taken = slice_of(request.split, total)
+        part = islice(rows, taken.start, taken.stop) if isinstance(rows, FileRows) else rows.select(taken)
+        files = dict(rows.counts) if isinstance(rows, FileRows) else files
+    verdict = write_checked(part, folder, kind=kind, name=name, columns=request.columns, num_proc=num_proc)
+    taken = range(verdict.rows) if taken is None else taken
+    files = files or (dict(rows.counts) if isinstance(rows, FileRows) else {})
+    _refuse_empty(files, name)
+    return {
+        "verdict": verdict.as_dict(),
+        "fingerprint": content_fingerprint(open_rows(folder)),
+        "taken": [taken.start, taken.stop],
+        "files": files,
+    }
+
+
+def _refuse_empty(files: Mapping[str, int], name: str) -> None:
+    """One file without rows among others that have some is a copy that did not arrive."""
+    empty = next((file for file, rows in files.items() if not rows), None)
+    if empty is not None and any(files.values()):
+        raise DataError(Fault(key=name, value=empty, rule="has no rows", remedy="fetch it again, or remove it"))
 
 
 def _refuse_overlap(loaded: Sequence[_Loaded]) -> None:
@@ -207,22 +279,6 @@ def _refuse_overlap(loaded: Sequence[_Loaded]) -> None:
                 remedy="cut it in two, such as train[:95%] and train[95%:]",
             )
         )
-
-
-def _keep_columns(rows: Rows, columns: tuple[str, ...], name: str) -> Rows:
-    known = column_names(rows)
-    unknown = [column for column in columns if column not in known]
-    if unknown:
-        remedies = {column: did_you_mean(column, known) or f"its columns are {', '.join(known)}" for column in unknown}
-        raise DataError(
-            [
-                Fault(key=f"columns of {name}", value=column, rule="does not exist", remedy=remedy)
-                for column, remedy in remedies.items()
-            ]
-        )
-    if isinstance(rows, Sequence):
-        return [row if isinstance(row, RowFault) else {c: row[c] for c in columns if c in row} for row in rows]
-    return rows.select_columns(list(columns))
 
 
 def _first(dataset: Dataset, rows: int | None) -> Dataset:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alignment.data.cache import PreparedRows, place_in, prepare_rows
-from alignment.data.findings import OnBadRow
 from alignment.data.load import SourceFacts, Splits
 from alignment.data.rules import Rules
+from alignment.data.verdict import OnBadRow
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +40,6 @@ def prepare_splits(
     on_bad_row: OnBadRow,
     num_proc: int | None = None,
     cache: Path | None = None,
-    main_process_first: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> TokenSplits:
     """Tokenise and judge every split; arguments as for `prepare_rows`.
 
@@ -57,7 +55,7 @@ def prepare_splits(
             on_bad_row=on_bad_row,
             num_proc=num_proc,
             cache=cache,
-            main_process_first=main_process_first,
+            fingerprint=splits.fingerprints.get(name),
         )
         for name, rows in parts.items()
     }

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from alignment.data.encode import IGNORED
+
 if TYPE_CHECKING:
     from datasets import Dataset
     from numpy.typing import NDArray
@@ -49,8 +51,7 @@ def token_statistics(dataset: Dataset) -> TokenStatistics:
         return pc.list_value_length(table[column]).to_numpy()
 
     if "labels" in table.column_names:
-        trained = [sum(label != -100 for label in row) for row in dataset["labels"]]
-        measured = {"conversation": lengths("input_ids"), "trained": np.array(trained)}
+        measured = {"conversation": lengths("input_ids"), "trained": _trained(table["labels"])}
     else:
         measured = {side: lengths(f"{side}_ids") for side in ("prompt", "chosen", "rejected")}
         measured["pair"] = measured["prompt"] + np.maximum(measured["chosen"], measured["rejected"])
@@ -63,6 +64,19 @@ def token_statistics(dataset: Dataset) -> TokenStatistics:
         },
         lengths={name: quantiles(values) for name, values in measured.items()},
     )
+
+
+def _trained(labels: Any) -> NDArray[Any]:
+    """Of each list of labels, how many are not `IGNORED`."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    counts = []
+    for chunk in labels.chunks:
+        ends = np.cumsum(pc.list_value_length(chunk).to_numpy())
+        before = np.concatenate([[0], np.cumsum(chunk.flatten().to_numpy() != IGNORED)])
+        counts.append(np.diff(before[np.concatenate([[0], ends])]))
+    return np.concatenate(counts)
 
 
 def quantiles(lengths: Sequence[int] | NDArray[Any]) -> dict[str, float]:

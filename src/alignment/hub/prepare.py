@@ -50,7 +50,7 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         model, chat_template=template and resolve_chat_template(template, base=recipe.path.parent)
     )
     method = METHODS[recipe.method]
-    checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent)
+    checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
     config = method.config_class()
     splits = prepare_splits(
         checked,

@@ -227,14 +227,12 @@ class ReferenceFreeTrainer(WholeStepTrainer):
             return dataset
         from alignment.data import TokenRules, prepare_rows
 
-        state = PartialState()
         prepared = prepare_rows(
             dataset,
             tokenizer,
             TokenRules.read(partial(getattr, args)),
             num_proc=args.dataset_num_proc,
             cache=cache_root(),
-            main_process_first=state.local_main_process_first,
         )
-        state.print(prepared)
+        PartialState().print(prepared)
         return prepared.dataset
