@@ -35,6 +35,7 @@ from alignment.hub.finished import destination_of, publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import as_saved, load_policy, load_tokenizer
 from alignment.modeling.peft import lora_config
+from alignment.modeling.targets import check_targets
 from alignment.packages import check_packages
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
@@ -110,6 +111,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         set_seed(config.seed)  # adapters are initialised before the Trainer seeds
         journal.doing("loading the model", "model_name_or_path")
         policy = load_policy(recipe.model)
+        adapters = lora_config(recipe.model)
+        check_targets(policy, adapters)
         journal.doing("preparing the trainer")
         trainer = method.trainer_class()(
             model=policy,
@@ -117,7 +120,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             train_dataset=splits.train,
             eval_dataset=splits.test,
             processing_class=tokenizer,
-            peft_config=lora_config(recipe.model),
+            peft_config=adapters,
         )
         show_progress(trainer)
         tracking = RecipeTracking(recipe.resolved)

@@ -15,7 +15,7 @@ from alignment.data.files import find_local
 from alignment.data.statistics import QUANTILES
 from alignment.hub.download import Fetched, dataset_commit, fetch_model
 from alignment.methods import METHODS
-from alignment.modeling.load import load_tokenizer
+from alignment.modeling.load import load_tokenizer, tokenizer_revision
 from alignment.report.machine import version_facts
 from alignment.report.manifest import data_facts
 from alignment.report.portable import portable
@@ -42,7 +42,7 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
     if model.tokenizer_name_or_path is not None:
         tokenizer_name = model.tokenizer_name_or_path
         fetched.append(
-            fetch_model(tokenizer_name, revision=model.model_revision, weights=False, key="tokenizer_name_or_path")
+            fetch_model(tokenizer_name, revision=tokenizer_revision(model), weights=False, key="tokenizer_name_or_path")
         )
 
     template = recipe.data.chat_template

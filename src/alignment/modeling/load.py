@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,15 +13,19 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from alignment.data.marks import begin_with_bos
 from alignment.errors import Fault, SetupError
-from alignment.hub.errors import TransportError, fault_of
 from alignment.modeling.embedded import is_embedded, resolve_embedded
+from alignment.modeling.folder import CONFIG, model_faults, tokenizer_faults
 from alignment.modeling.peft import quantization_config
+from alignment.modeling.told import told
+from alignment.modeling.vocabulary import generation_faults, vocabulary_faults
+from alignment.modeling.whole import incomplete_faults, shape_faults
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments
@@ -37,10 +42,16 @@ def load_tokenizer(model: ModelArguments, *, chat_template: str | None = None) -
         SetupError: the tokenizer cannot be had, or it has no chat template and the recipe gives none.
     """
     name = model.tokenizer_name_or_path or model.model_name_or_path
-    with _explained("tokenizer", name):
+    key = "tokenizer_name_or_path" if model.tokenizer_name_or_path else "model_name_or_path"
+    location = _location(name)
+    config = _configuration(model)
+    _refuse(tokenizer_faults(Path(location)) if Path(location).is_dir() else (), key, name)
+    with told(location, file="tokenizer_config.json or tokenizer.json", key=key):
         tokenizer = AutoTokenizer.from_pretrained(
-            _location(name), revision=model.model_revision, trust_remote_code=model.trust_remote_code
+            location, revision=tokenizer_revision(model), trust_remote_code=model.trust_remote_code
         )
+        tokenizer("a", add_special_tokens=False)  # some values are looked at by the first call only
+    _refuse(vocabulary_faults(tokenizer, config, location), key, name)
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     if not tokenizer.chat_template:
@@ -58,6 +69,12 @@ def load_tokenizer(model: ModelArguments, *, chat_template: str | None = None) -
     return tokenizer
 
 
+def tokenizer_revision(model: ModelArguments) -> str:
+    """The revision of the tokenizer: a pinned one is a commit of the model's repository, which no other one has."""
+    own = model.tokenizer_name_or_path in (None, model.model_name_or_path)
+    return model.model_revision if own else "main"
+
+
 def load_policy(model: ModelArguments) -> PreTrainedModel:
     """The causal language model to train, or to generate with.
 
@@ -69,19 +86,53 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
     """
     name = model.model_name_or_path
     location = _location(name)
-    common = {"revision": model.model_revision, "trust_remote_code": model.trust_remote_code}
-    with _explained("model", name):
-        config = AutoConfig.from_pretrained(location, **common)
+    config = _configuration(model)
     attention = attention_implementation(config, model.attn_implementation)
-    with _explained("model", name):
-        return AutoModelForCausalLM.from_pretrained(
+    with told(location, file=f"{CONFIG} or its weights"), _shapes_explained(location, config):
+        policy, found = AutoModelForCausalLM.from_pretrained(
             location,
             config=config,
             dtype=model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype),
             attn_implementation=attention,
             quantization_config=quantization_config(model),
-            **common,
+            output_loading_info=True,
+            **_common(model),
         )
+    _refuse(incomplete_faults(policy, found, location), "model_name_or_path", name)
+    return policy
+
+
+def _configuration(model: ModelArguments) -> PretrainedConfig:
+    """The configuration of the model, whose folder has been looked at."""
+    name = model.model_name_or_path
+    location = _location(name)
+    local = Path(location).exists()
+    _refuse(model_faults(Path(location)) if local else (), "model_name_or_path", name)
+    with told(location, file=CONFIG):
+        config = AutoConfig.from_pretrained(location, **_common(model))
+    _refuse(generation_faults(Path(location), config) if local else (), "model_name_or_path", name)
+    return config
+
+
+def _common(model: ModelArguments) -> dict[str, Any]:
+    return {"revision": model.model_revision, "trust_remote_code": model.trust_remote_code}
+
+
+@contextmanager
+def _shapes_explained(location: str, config: PretrainedConfig) -> Iterator[None]:
+    """Name the tensors where the library only says that some have another shape."""
+    try:
+        yield
+    except RuntimeError as error:
+        if Path(location).is_dir() and "ignore_mismatched_sizes" in str(error):
+            _refuse(shape_faults(Path(location), config), "model_name_or_path", location)
+        raise
+
+
+def _refuse(faults: Iterable[Fault], key: str, name: str) -> None:
+    """Raise a `SetupError` if there are any faults."""
+    if every := tuple(faults):
+        raise SetupError(every, where=f"{key} {name}")
 
 
 def as_saved(model: ModelArguments, location: str) -> ModelArguments:
@@ -122,23 +173,3 @@ def attention_implementation(config: Any, requested: str | None) -> str | None:
 
 def _location(name: str) -> str:
     return str(resolve_embedded(name)) if is_embedded(name) else name
-
-
-@contextmanager
-def _explained(what: str, name: str) -> Iterator[None]:
-    """Turn "not there" and "cannot be reached" into one message; anything else stays a bug report."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError, TransportError) as error:
-        unreadable = Fault(
-            key="model_name_or_path",
-            value=name,
-            rule=f"gives no {what}: {_first_line(error)}",
-            remedy="give a folder with a saved model, or a Hub id that this machine can reach or has cached "
-            "(`make data` downloads it)",
-        )
-        raise SetupError(fault_of(error, name, key="model_name_or_path") or unreadable) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -71,5 +71,7 @@ def merge_adapter(adapter: Path, base: PreTrainedModel) -> PreTrainedModel:
 
 
 def _names(value: tuple[str, ...] | str | None) -> list[str] | str | None:
-    """peft takes lists, and saves what it was given as JSON."""
+    """peft takes lists, and saves what it was given as JSON; one word is the name of a module, not a pattern."""
+    if isinstance(value, str) and value.isidentifier():
+        return [value]
     return list(value) if isinstance(value, tuple) else value
