@@ -15,6 +15,7 @@ def test_the_fields_defaults(tmp_path, config, rate):
     assert args.num_train_epochs == 1
     assert args.lr_scheduler_type == "cosine"
     assert args.get_warmup_steps(200) == 20
+    assert args.logging_nan_inf_filter is False  # it would wait for the GPU in every micro-step
 
 
 @pytest.mark.parametrize(

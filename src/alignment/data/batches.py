@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+TokenIds = Sequence[int] | NDArray[np.int64]
 
 
 class SampledPair(TypedDict):
     """A tokenised pair as the samplers hand it to a collator."""
 
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
+    prompt_ids: TokenIds
+    chosen_ids: TokenIds
+    rejected_ids: TokenIds
     weight: float
     """1 for a pair that counts, 0 for a filler that only keeps ranks in lock-step."""
     index: int
@@ -43,24 +47,28 @@ class PaddedPreferenceCollator:
         sides = [(p["prompt_ids"], p["chosen_ids"]) for p in pairs]
         sides += [(p["prompt_ids"], p["rejected_ids"]) for p in pairs]
         width = max(len(prompt) + len(completion) for prompt, completion in sides)
-        input_ids = torch.full((len(sides), width), self.pad_token_id, dtype=torch.long)
-        attention_mask = torch.zeros_like(input_ids)
-        predictors, targets, rows = [], [], []
+        input_ids = np.full((len(sides), width), self.pad_token_id)
+        attention_mask = np.zeros_like(input_ids)
+        predictors = []
         for row, (prompt, completion) in enumerate(sides):
             length = len(prompt) + len(completion)
-            input_ids[row, :length] = torch.tensor(prompt + completion)
+            input_ids[row, : len(prompt)], input_ids[row, len(prompt) : length] = prompt, completion
             attention_mask[row, :length] = 1
-            predictors.append(row * width + torch.arange(len(prompt) - 1, length - 1))
-            targets.append(input_ids[row, len(prompt) : length])
-            rows.append(torch.full((len(completion),), row))
+            predictors.append(np.arange(row * width + len(prompt) - 1, row * width + length - 1))
+        completions = [completion for _, completion in sides]
         return {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "predictor_index": torch.cat(predictors),
-            "targets": torch.cat(targets),
-            "target_rows": torch.cat(rows),
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(attention_mask),
+            "predictor_index": torch.from_numpy(np.concatenate(predictors)),
+            "targets": torch.from_numpy(joined(completions)),
+            "target_rows": torch.from_numpy(np.arange(len(sides)).repeat([len(ids) for ids in completions])),
             **pair_columns(pairs),
         }
+
+
+def joined(lists: Sequence[TokenIds]) -> NDArray[np.int64]:
+    """Token ids, one list after another."""
+    return np.concatenate([np.asarray(ids, dtype=np.int64) for ids in lists])
 
 
 def pair_columns(pairs: Sequence[SampledPair]) -> dict[str, Any]:

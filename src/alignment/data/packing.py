@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from .batches import SampledPair, pair_columns, pair_lengths
+from alignment.data.batches import SampledPair, joined, pair_columns, pair_lengths
 
 
 class PackedPreferenceCollator:
@@ -35,38 +37,28 @@ class PackedPreferenceCollator:
     """
 
     def __call__(self, pairs: Sequence[SampledPair]) -> dict[str, Any]:
-        ids: list[int] = []
-        positions: list[int] = []
-        for pair in pairs:
-            prompt, chosen, rejected = pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"]
-            ids += [*prompt, *chosen, *rejected]
-            positions += [*range(len(prompt) + len(chosen)), *range(len(prompt), len(prompt) + len(rejected))]
         lengths = [pair_lengths(pair) for pair in pairs]
-        starts = [0, *accumulate(map(sum, lengths))][:-1]
-        predictors, rows = _chosen_then_rejected(lengths, starts)
-        completions = [token for side in ("chosen_ids", "rejected_ids") for pair in pairs for token in pair[side]]
+        chosen, rejected = ([pair[side] for pair in pairs] for side in ("chosen_ids", "rejected_ids"))
+        whole = [ids for pair in pairs for ids in (pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])]
+        positions = [part for p, c, r in lengths for part in (np.arange(p + c), np.arange(p, p + r))]
+        completions = [length[side] for side in (1, 2) for length in lengths]
         return {
-            "input_ids": torch.tensor([ids]),
-            "position_ids": torch.tensor([positions]),
-            "predictor_index": torch.tensor(predictors),
-            "targets": torch.tensor(completions),
-            "target_rows": torch.tensor(rows),
+            "input_ids": torch.from_numpy(joined(whole))[None],
+            "position_ids": torch.from_numpy(np.concatenate(positions))[None],
+            "predictor_index": torch.from_numpy(np.concatenate(_predictors(lengths))),
+            "targets": torch.from_numpy(joined([*chosen, *rejected])),
+            "target_rows": torch.from_numpy(np.arange(len(completions)).repeat(completions)),
             **pair_columns(pairs),
         }
 
 
-def _chosen_then_rejected(
-    lengths: Sequence[tuple[int, int, int]], starts: Sequence[int]
-) -> tuple[list[int], list[int]]:
-    """Where each completion token is predicted, and to which of the `2B` completions it belongs."""
-    predictors: list[int] = []
-    rows: list[int] = []
-    for row, ((prompt, chosen, _), start) in enumerate(zip(lengths, starts, strict=True)):
-        last_prompt = start + prompt - 1
-        predictors += range(last_prompt, last_prompt + chosen)
-        rows += [row] * chosen
-    for row, ((prompt, chosen, rejected), start) in enumerate(zip(lengths, starts, strict=True), len(lengths)):
-        before_rejected = start + prompt + chosen
-        predictors += [start + prompt - 1, *range(before_rejected, before_rejected + rejected - 1)]
-        rows += [row] * rejected
-    return predictors, rows
+def _predictors(lengths: Sequence[tuple[int, int, int]]) -> list[NDArray[np.int64]]:
+    """Where each completion token is predicted: those of the chosen completions, then those of the rejected."""
+    starts = [0, *accumulate(map(sum, lengths))]
+    chosen, rejected = [], []
+    for (p, c, r), start in zip(lengths, starts, strict=False):
+        chosen.append(np.arange(start + p - 1, start + p - 1 + c))
+        places = np.arange(start + p + c - 1, start + p + c - 1 + r)
+        places[0] = start + p - 1
+        rejected.append(places)
+    return [*chosen, *rejected]

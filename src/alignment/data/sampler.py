@@ -127,7 +127,8 @@ class PairDataset(Dataset):
     """Tokenised pairs addressed by `PairRef`, so that a filler's weight travels with its row."""
 
     def __init__(self, pairs: Any) -> None:
-        self.pairs = pairs
+        # Arrays come out of Arrow without a Python object a token.
+        self.pairs = pairs.with_format("numpy") if hasattr(pairs, "with_format") else pairs
 
     def __len__(self) -> int:
         return len(self.pairs)

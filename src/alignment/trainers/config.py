@@ -37,6 +37,10 @@ class ReferenceFreeConfig(TrainingArguments):
         default=None,
         metadata={"help": "Compute in bf16; when absent, where the GPU can and fp16 is not set."},
     )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Log a loss that is no number as the mean so far; costs a wait for the GPU a micro-batch."},
+    )
     beta: float = field(default=0.1, metadata={"help": "Reward scale, > 0."})
     max_length: int = field(default=2048, metadata={"help": "Tokens of prompt + completion, at most."})
     max_prompt_length: int = field(default=1800, metadata={"help": "Tokens of a prompt that must be cut."})

@@ -11,6 +11,10 @@ import trl
 class DPOConfig(trl.DPOConfig):
     """TRL's settings of DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
 
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Log a loss that is no number as the mean so far; costs a wait for the GPU a micro-batch."},
+    )
     packing: bool = field(
         default=True,
         metadata={"help": "Compute every micro-batch as one packed row with shared prompts; equal losses, faster."},

@@ -13,6 +13,10 @@ from alignment.data.rules import AssistantTurns
 class SFTConfig(trl.SFTConfig):
     """TRL's settings of supervised fine-tuning."""
 
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Log a loss that is no number as the mean so far; costs a wait for the GPU a micro-batch."},
+    )
     assistant_turns: AssistantTurns = field(
         default="all", metadata={"help": "Train every answer of a conversation, or the last one alone."}
     )
