@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from alignment.errors import SetupError
-from alignment.run_folder import CARD, MANIFEST, claim, last_checkpoint
+from alignment.output.checkpoints import last_whole, seal
+from alignment.run_folder import CARD, IDENTITY, MANIFEST, claim
 
+IDENTITY_NOW = {"recipe": {}, "rows": "r", "tokenizer": "t", "base_weights": "b"}
 RECIPE = {"method": "simpo", "learning_rate": 1e-6, "logging_steps": 5}
 
 
@@ -19,6 +21,8 @@ def checkpoint(folder, step: int, *, complete: bool = True):
     path.mkdir(parents=True)
     if complete:
         (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+        (path / "model.safetensors").write_bytes(b"weights")
+        seal(path, IDENTITY_NOW)
     return path
 
 
@@ -34,7 +38,75 @@ def test_the_newest_complete_checkpoint_is_taken(tmp_path):
     checkpoint(tmp_path, 20, complete=False)
     half = checkpoint(tmp_path, 30, complete=False)
     (half / "trainer_state.json").write_text('{"global_st')
-    assert last_checkpoint(tmp_path) == newest
+    assert last_whole(tmp_path) == newest
+
+
+def _truncate(checkpoint):
+    (checkpoint / "model.safetensors").write_bytes(b"wei")
+
+
+def _lose(checkpoint):
+    (checkpoint / "model.safetensors").unlink()
+
+
+def _half_state(checkpoint):
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 1')
+
+
+def _half_seal(checkpoint):
+    (checkpoint / "sealed.json").write_text('{"step": 20, "fil')
+
+
+def _list_for_seal(checkpoint):
+    (checkpoint / "sealed.json").write_text("[]")
+
+
+def _unsealed(checkpoint):
+    (checkpoint / "sealed.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [_truncate, _lose, _half_state, _half_seal, _list_for_seal, _unsealed])
+def test_a_damaged_checkpoint_is_named_and_set_aside(tmp_path, damage):
+    with claim(tmp_path, RECIPE):
+        earlier = checkpoint(tmp_path, 10)
+        damage(checkpoint(tmp_path, 20))
+    with claim(tmp_path, RECIPE) as folder:
+        assert folder.resume_from == earlier
+        assert len(folder.told) == 1 and "checkpoint-20" in folder.told[0] and "set aside" in folder.told[0]
+    assert (tmp_path / "incomplete-checkpoint-20").is_dir() and not (tmp_path / "checkpoint-20").exists()
+
+
+@pytest.mark.parametrize("key", ["rows", "tokenizer", "base_weights"])
+def test_a_checkpoint_goes_on_with_what_it_was_trained_on_only(tmp_path, key):
+    with claim(tmp_path, RECIPE):
+        checkpoint(tmp_path, 3)
+    with claim(tmp_path, RECIPE) as folder:
+        folder.check_identity(IDENTITY_NOW)
+        with pytest.raises(SetupError, match=r"not what checkpoint-3 in .* was trained on"):
+            folder.check_identity({**IDENTITY_NOW, key: "other"})
+
+
+def test_a_finished_run_is_of_its_own_rows(tmp_path):
+    with claim(tmp_path, RECIPE):
+        for report, content in ((MANIFEST, {}), (CARD, {}), (IDENTITY, IDENTITY_NOW)):
+            (tmp_path / report).write_text(json.dumps(content))
+    with claim(tmp_path, RECIPE) as folder:
+        folder.check_identity(IDENTITY_NOW)
+        with pytest.raises(SetupError, match="the data has changed"):
+            folder.check_identity({**IDENTITY_NOW, "rows": "other"})
+
+
+@pytest.mark.parametrize("content", ["", '{"method": "si', "[1]"])
+def test_a_damaged_record_of_the_recipe_is_made_up_for_by_the_checkpoint(tmp_path, content):
+    with claim(tmp_path, RECIPE):
+        path = checkpoint(tmp_path, 3)
+        seal(path, {**IDENTITY_NOW, "recipe": RECIPE})
+        (tmp_path / "recipe.json").write_text(content)
+    with claim(tmp_path, RECIPE) as folder:
+        assert folder.resume_from == path
+        (tmp_path / "recipe.json").write_text(content)
+    with pytest.raises(SetupError, match="learning_rate"), claim(tmp_path, {**RECIPE, "learning_rate": 0.5}):
+        pass
 
 
 def test_an_unfinished_run_goes_on_even_with_another_log_interval(tmp_path):

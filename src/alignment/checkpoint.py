@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from alignment.modeling.load import load_policy
-from alignment.modeling.peft import merge_adapter
+from alignment.modeling.load import as_saved, load_policy
+from alignment.modeling.peft import with_adapter
 from alignment.modeling.stopping import stop_token_ids
+from alignment.output.saved import check_saved, conversation_logps, first_conversation
 from alignment.precision import compute_dtype
 
 if TYPE_CHECKING:
@@ -29,9 +30,15 @@ def save_final(
     """Save the whole model, its tokenizer and its generation settings; adapters are merged and kept beside.
 
     Every rank must call it: sharded weights are gathered. Weights are saved in the precision of training
-    (bf16 for `bf16: true`), which is what the model will be used in.
+    (bf16 for `bf16: true`), which is what the model will be used in. What is then on the disk is compared with
+    what was trained.
+
+    Raises:
+        NotWhatWasTrained: the folder holds something else.
     """
     dtype = compute_dtype(trainer.args, trainer.model)
+    ids = first_conversation(trainer.train_dataset)
+    trained = conversation_logps(trainer.model_wrapped, ids, trainer.args.device)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
@@ -39,9 +46,15 @@ def save_final(
             model.save_pretrained(folder / ADAPTER, state_dict=state)
             full_precision = dataclasses.replace(arguments, load_in_4bit=False, load_in_8bit=False)
             with plain_loading():
-                model = merge_adapter(folder / ADAPTER, load_policy(full_precision))
+                adapted = with_adapter(folder / ADAPTER, load_policy(full_precision))
+            if full_precision != arguments:  # the quantized base that was trained on rounds the same weights
+                trained = conversation_logps(adapted, ids, torch.device("cpu"))
+            model = adapted.merge_and_unload()
             state = model.state_dict()
+        state = cast_state(state, dtype)
         save_model(model, tokenizer, folder, state=state, dtype=dtype)
+        with plain_loading():
+            check_saved(folder, state, trained, ids, as_saved(arguments, str(folder)))
     trainer.accelerator.wait_for_everyone()
 
 
@@ -59,7 +72,7 @@ def save_model(
     model.config.use_cache = True
     model.generation_config = answering_config(training_generation, tokenizer)
     try:
-        model.save_pretrained(folder, state_dict=cast_state(state, dtype))
+        model.save_pretrained(folder, state_dict=state)
         model.config.dtype = dtype  # save_pretrained writes the precision that the model is held in
         model.config.save_pretrained(folder)
     finally:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,23 +19,28 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, se
 
 from alignment.cache_root import cache_root
 from alignment.callbacks.finite import StopOnNonFinite
+from alignment.callbacks.movement import WeightsMove
 from alignment.callbacks.preemption import StopOnSignal
 from alignment.callbacks.progress import show_progress
 from alignment.callbacks.saving import SaveSchedule
+from alignment.callbacks.sealing import SealCheckpoints
 from alignment.callbacks.tracking import RecipeTracking
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
+from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
 from alignment.disk import check_room
 from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
 from alignment.extensions import build_extensions
 from alignment.failure import Journal, forget_logs, told
+from alignment.files import replacing, write_json, write_text
 from alignment.hub.account import check_destination
 from alignment.hub.finished import destination_of, publish_finished
 from alignment.methods import METHODS
-from alignment.modeling.load import as_saved, load_policy, load_tokenizer
+from alignment.modeling.load import as_saved, load_policy, load_tokenizer, model_folder
 from alignment.modeling.peft import lora_config
 from alignment.modeling.targets import check_targets
+from alignment.output.identity import run_identity, weights_fingerprint
 from alignment.packages import check_packages
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
@@ -44,7 +49,7 @@ from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
 from alignment.report.portable import write_portable
-from alignment.run_folder import CARD, CURVES, MANIFEST, RunFolder, claim
+from alignment.run_folder import CARD, CURVES, IDENTITY, MANIFEST, RunFolder, claim
 from alignment.sampling.compare import compare
 from alignment.sampling.measure import Measurement, measure
 
@@ -79,11 +84,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
 
     journal.doing("taking the output folder", "output_dir")
     with claimed_by_all(recipe, config) as folder:
-        if folder.finished:
-            state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
-            if publish_after and state.is_main_process:
-                publish_finished(recipe)
-            return folder.path
+        for told_of_folder in folder.told:
+            state.print(told_of_folder)
         if folder.resume_from:
             journal.doing(f"reading {folder.resume_from}")
             check_resumable(folder.resume_from, config)
@@ -95,6 +97,15 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         journal.doing("loading the data", "dataset_mixture", "dataset_name")
         # The process that comes first prepares the data; the others wait for its lock, in no collective operation.
         checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
+        identity = identity_of_run(recipe, tokenizer, checked)
+        folder.check_identity(identity)
+        if folder.finished:
+            state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
+            if publish_after and state.is_main_process:
+                publish_finished(recipe)
+            return folder.path
+        if state.is_main_process:
+            write_json(folder.path / IDENTITY, identity)
         journal.doing("tokenising the rows", "chat_template", "max_length")
         splits = prepare_splits(
             checked,
@@ -125,9 +136,11 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         show_progress(trainer)
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
+        trainer.add_callback(WeightsMove())
         check_sharded(trainer.accelerator)
         every = recipe.resolved.get(SAVE_EVERY_MINUTES)
         check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer), by_time=every is not None)
+        trainer.add_callback(SealCheckpoints(trainer.args, identity))
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         journal.doing("training")
@@ -173,6 +186,17 @@ def chat_template(recipe: Recipe) -> str | None:
     return resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
 
 
+def identity_of_run(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, splits: Any) -> dict[str, Any]:
+    """What the folder of this run, and every checkpoint in it, must agree with."""
+    rows = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
+    return run_identity(
+        thaw(recipe.resolved),
+        rows=digest_of(rows),
+        tokenizer=tokenizer_fingerprint(tokenizer),
+        base_weights=weights_fingerprint(model_folder(recipe.model)),
+    )
+
+
 def measured(
     recipe: Recipe, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, label: str
 ) -> Measurement | None:
@@ -199,18 +223,26 @@ def train(trainer: Trainer, *, resume_from: Path | None, save_every_minutes: flo
         metrics = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from)).metrics
     if preemption.stopped_at is not None:
         raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
-    trainer.save_metrics("train", metrics)
-    if trainer.eval_dataset is not None:
-        trainer.save_metrics("eval", evaluated_now(trainer) or trainer.evaluate())
-    save_state(trainer)
+    evaluated = {} if trainer.eval_dataset is None else evaluated_now(trainer) or trainer.evaluate()
+    save_results(trainer, train=metrics, eval=evaluated)
     return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
 
 
-def save_state(trainer: Trainer) -> None:
-    """Leave `trainer_state.json` in the folder; only checkpoints, which nobody publishes, need absolute paths."""
-    if trainer.args.should_save:
-        path = Path(trainer.args.output_dir) / "trainer_state.json"
-        write_portable(path, dataclasses.asdict(trainer.state))
+def save_results(trainer: Trainer, **metrics: Mapping[str, float]) -> None:
+    """Leave `<split>_results.json`, all of them in `all_results.json`, and `trainer_state.json` in the folder.
+
+    Only checkpoints, which nobody publishes, need absolute paths.
+    """
+    if not trainer.args.should_save:
+        return
+    folder = Path(str(trainer.args.output_dir))
+    for split, values in metrics.items():
+        if values:
+            write_json(folder / f"{split}_results.json", values)
+    write_json(
+        folder / "all_results.json", {name: value for values in metrics.values() for name, value in values.items()}
+    )
+    write_portable(folder / "trainer_state.json", dataclasses.asdict(trainer.state))
 
 
 def evaluated_now(trainer: Trainer) -> dict[str, float]:
@@ -233,8 +265,9 @@ def optimizer_steps(trainer: Trainer) -> int:
 def report(
     recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any], links: dict[str, str]
 ) -> None:
-    """Curves, manifest and, from these files, the card; with both the run counts as finished."""
-    plot_curves(trainer.state.log_history, folder.path / CURVES, title=f"{recipe.name} ({recipe.method})")
+    """Curves, manifest and, from these files, the card: the last file, with which the run counts as finished."""
+    with replacing(folder.path / CURVES) as picture:
+        plot_curves(trainer.state.log_history, picture, title=f"{recipe.name} ({recipe.method})")
     manifest = build_manifest(
         recipe,
         trainer=trainer,
@@ -246,5 +279,5 @@ def report(
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)
-    build_card(folder.path).save(folder.path / CARD)
+    write_text(folder.path / CARD, str(build_card(folder.path)))
     print(f"\nDone. The model is in {folder.path}, its curves in training_curves.png, its card in README.md.")

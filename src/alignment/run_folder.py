@@ -1,14 +1,14 @@
 """The folder of a run: who may write to it, and where the run goes on.
 
-A folder belongs to one recipe. `recipe.json` records it when the run starts; a run whose manifest and card are
-both written is finished.
+A folder belongs to one recipe, whose rows, tokenizer and base weights are those of its first run. `recipe.json` records
+the recipe when the run starts, `identity.json` all of it once it is known; a run whose card, its last file, is written
+is finished.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,15 +19,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from alignment.errors import Fault, SetupError
+from alignment.files import write_json
+from alignment.output.checkpoints import checkpoints, identity_of, last_whole, set_broken_aside
+from alignment.output.identity import differences
 
 MANIFEST = "run_manifest.json"
 RECIPE = "recipe.json"
+IDENTITY = "identity.json"
 CARD = "README.md"
 CURVES = "training_curves.png"
 LOCK = ".lock"
 
 _REPORTS = (
-    *(MANIFEST, RECIPE, CARD, CURVES, "before_after.json", "trainer_state.json"),
+    *(MANIFEST, RECIPE, IDENTITY, CARD, CURVES, "before_after.json", "trainer_state.json"),
     *("all_results.json", "train_results.json", "eval_results.json"),
 )
 """What a run says of itself. Left over from an earlier run it would speak for the new one."""
@@ -49,7 +53,27 @@ class RunFolder:
     path: Path
     finished: bool
     resume_from: Path | None
-    """The newest complete checkpoint of an unfinished run."""
+    """The newest whole checkpoint of an unfinished run."""
+    told: tuple[str, ...] = ()
+    """What was found damaged, and what was done about it."""
+
+    def check_identity(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to go on, or to call the run finished, when rows, tokenizer or base weights are others now.
+
+        Raises:
+            SetupError: naming what differs.
+        """
+        if self.resume_from is not None:
+            before, what = identity_of(self.resume_from), f"{self.resume_from.name} in {self.path} was trained on"
+            remedy = "restore them, choose another --output_dir, or delete the folder"
+        elif self.finished:
+            before, what = _read_json(self.path / IDENTITY) or {}, f"the finished run in {self.path} was trained on"
+            remedy = "restore them, choose another --output_dir, or set overwrite_output_dir: true"
+        else:
+            return
+        faults = list(differences(before, identity, what=what, remedy=remedy))
+        if faults:
+            raise SetupError(faults)
 
 
 @contextmanager
@@ -76,43 +100,19 @@ def claim(path: Path, recipe: Mapping[str, Any], *, overwrite: bool = False) -> 
     try:
         finished = (path / MANIFEST).exists() and (path / CARD).exists()
         if finished and overwrite:
-            for checkpoint in _checkpoints(path):
+            for checkpoint in checkpoints(path):
                 shutil.rmtree(checkpoint)
             finished = False
         else:
             _check_same_recipe(path, recipe, finished=finished)
-        resume_from = None if finished else last_checkpoint(path)
+        told = [] if finished else set_broken_aside(path)
+        resume_from = None if finished else last_whole(path)
         if not finished and resume_from is None:
             _forget_reports(path)
-        _write_json(path / RECIPE, recipe)
-        yield RunFolder(path=path, finished=finished, resume_from=resume_from)
+        write_json(path / RECIPE, recipe)
+        yield RunFolder(path=path, finished=finished, resume_from=resume_from, told=tuple(told))
     finally:
         lock.release()
-
-
-def last_checkpoint(path: Path) -> Path | None:
-    """The newest `checkpoint-N` that was written to its end.
-
-    `trainer_state.json` is the last file of a checkpoint, so a process killed while saving leaves a
-    folder without a readable one; that folder is passed over.
-    """
-    complete = [folder for folder in _checkpoints(path) if _is_complete(folder)]
-    return max(complete, key=_step, default=None)
-
-
-def _checkpoints(path: Path) -> list[Path]:
-    return [folder for folder in path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", folder.name)]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:
-        return json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] == _step(checkpoint)
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def _check_writable(path: Path) -> None:
@@ -133,21 +133,19 @@ def _check_writable(path: Path) -> None:
 
 
 def _check_same_recipe(path: Path, recipe: Mapping[str, Any], *, finished: bool) -> None:
-    record = path / RECIPE
-    if not record.exists():
-        if _checkpoints(path):
-            raise SetupError(
-                Fault(
-                    key="output_dir",
-                    value=str(path),
-                    rule="holds checkpoints of a run that this program did not start",
-                    remedy="choose another --output_dir",
-                )
+    newest = last_whole(path)
+    if not (path / RECIPE).exists() and checkpoints(path):
+        raise SetupError(
+            Fault(
+                key="output_dir",
+                value=str(path),
+                rule="holds checkpoints of a run that this program did not start",
+                remedy="choose another --output_dir",
             )
+        )
+    if not finished and newest is None:
         return
-    if not finished and last_checkpoint(path) is None:
-        return
-    before = json.loads(record.read_text())
+    before = _recorded_recipe(path, newest)
     now = json.loads(json.dumps(recipe))
     changed = sorted(key for key in {*before, *now} - _FREE_KEYS if before.get(key) != now.get(key))
     if changed:
@@ -173,7 +171,28 @@ def _forget_reports(path: Path) -> None:
     shutil.rmtree(path / "adapter", ignore_errors=True)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+def _recorded_recipe(path: Path, newest: Path | None) -> dict[str, Any]:
+    """The recipe of the run in `path`: of its own record or, where that is damaged, of what else it left."""
+    for source in (path / RECIPE, path / IDENTITY):
+        content = _read_json(source)
+        if content is not None:
+            return content if source.name == RECIPE else content.get("recipe", {})
+    if newest is not None:
+        return identity_of(newest)["recipe"]
+    raise SetupError(
+        Fault(
+            key="output_dir",
+            value=str(path),
+            rule=f"holds a finished run whose {RECIPE} is damaged, so that it cannot be told which recipe it was",
+            remedy="choose another --output_dir, or set overwrite_output_dir: true",
+        )
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON mapping, or `None` where there is none or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

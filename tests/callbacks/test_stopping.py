@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from alignment.callbacks.finite import Diverged, StopOnNonFinite, rows_of_step
 from alignment.callbacks.preemption import StopOnSignal
+from alignment.callbacks.sealing import SealCheckpoints
 
 
 class Square(nn.Module):
@@ -50,6 +51,7 @@ def test_a_step_with_a_bad_row_is_not_taken(tmp_path, value, clip):
     values[5] = value
     watched = trainer(tmp_path, values, max_grad_norm=clip, save_strategy="steps", save_steps=1)
     watched.add_callback(StopOnNonFinite(watched))
+    watched.add_callback(SealCheckpoints(watched.args, {}))
     with pytest.raises(Diverged) as stopped:
         watched.train()
     step = watched.state.global_step + 1

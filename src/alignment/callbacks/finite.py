@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.errors import Fault, UserError
-from alignment.run_folder import last_checkpoint
+from alignment.output.checkpoints import last_whole
 
 
 class Diverged(UserError):
@@ -54,7 +54,7 @@ class StopOnNonFinite(TrainerCallback):
             + (f"for {_listed(rows)}" if rows else f"in a step of {_listed(rows_of_step(self._trainer, step))}"),
             remedy="look at those rows, lower learning_rate, or set max_grad_norm",
         )
-        checkpoint = last_checkpoint(Path(str(self._trainer.args.output_dir)))
+        checkpoint = last_whole(Path(str(self._trainer.args.output_dir)))
         return [
             cause,
             Fault(

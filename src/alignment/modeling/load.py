@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import CONFIG_NAME, cached_file
 
 from alignment.data.marks import begin_with_bos
 from alignment.errors import Fault, SetupError
@@ -133,6 +134,17 @@ def _refuse(faults: Iterable[Fault], key: str, name: str) -> None:
     """Raise a `SetupError` if there are any faults."""
     if every := tuple(faults):
         raise SetupError(every, where=f"{key} {name}")
+
+
+def model_folder(model: ModelArguments) -> Path:
+    """Where the files of the model lie on this machine: its folder, or the snapshot in the Hub's cache."""
+    location = _location(model.model_name_or_path)
+    if Path(location).is_dir():
+        return Path(location)
+    with _explained("model", model.model_name_or_path):
+        config = cached_file(location, CONFIG_NAME, revision=model.model_revision)
+    assert config is not None
+    return Path(config).parent
 
 
 def as_saved(model: ModelArguments, location: str) -> ModelArguments:

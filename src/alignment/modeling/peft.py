@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
+from alignment.modeling.tying import adapts_embeddings, is_tied, untie
+
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
 
     from alignment.recipe import ModelArguments
 
@@ -63,11 +65,18 @@ def wrap_with_peft(model: PreTrainedModel, config: PeftConfig, args: TrainingArg
     return get_peft_model(model, config)
 
 
-def merge_adapter(adapter: Path, base: PreTrainedModel) -> PreTrainedModel:
-    """`base` with the saved adapter folded into its weights."""
+def with_adapter(adapter: Path, base: PreTrainedModel) -> PeftModel:
+    """`base` with the saved adapter around its layers.
+
+    Where the adapter changes one of two tied embeddings, they are untied first: merged into the shared matrix, the
+    change would act on both.
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    model = PeftModel.from_pretrained(base, str(adapter))
+    if adapts_embeddings(model.get_base_model()) and is_tied(model.get_base_model()):
+        untie(model.get_base_model())
+    return model
 
 
 def _names(value: tuple[str, ...] | str | None) -> list[str] | str | None:

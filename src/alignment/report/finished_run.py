@@ -84,4 +84,10 @@ class FinishedRun:
 
     def _json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            damaged = Fault(key=str(path), rule=f"is damaged: {error}", remedy="train again, or restore the file")
+            raise SetupError(damaged) from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
+
+from alignment.files import write_json
 
 _ABSOLUTE_PATH = re.compile(r"(?:/|~/|[A-Za-z]:[\\/])[^\n]*")
 _SECRET_KEY = re.compile(r"token|(?:.*_)?(?:hub_token|api_key|password|secret)")
@@ -49,13 +49,6 @@ def portable(value: Any, *, root: Path) -> Any:
 def write_portable(path: Path, content: Any) -> None:
     """Write `content` as JSON fit to be published; absolute paths below the working directory become relative."""
     write_json(path, portable(content, root=Path.cwd()))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def portable_command(words: Sequence[str], *, root: Path) -> list[str]:
