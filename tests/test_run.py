@@ -119,7 +119,7 @@ def test_the_evaluation_on_record_is_that_of_the_weights_on_disk(tmp_path, parts
     """The highest loss is declared the best, which is the first evaluation's."""
     best = {"load_best_model_at_end": True, "save_strategy": "best", "metric_for_best_model": "loss"}
     best["greater_is_better"] = True
-    path = recipe(tmp_path, parts, "simpo", **best, eval_steps=1, max_steps=3)
+    path = recipe(tmp_path, parts, "simpo", **best, eval_steps=1, max_steps=3, warmup_steps=0)
     finish(start("simpo", path))
     evaluated = [entry["eval_loss"] for entry in log(tmp_path / "out") if "eval_loss" in entry]
     recorded = json.loads((tmp_path / "out/eval_results.json").read_text())["eval_loss"]
@@ -199,7 +199,7 @@ def test_a_bad_row_is_named_before_the_model_is_loaded(tmp_path, parts):
 
 
 def test_generate_answers_from_the_trained_folder(tmp_path, parts):
-    path = recipe(tmp_path, parts, "simpo", max_steps=1, eval_strategy="no", eval_steps=None)
+    path = recipe(tmp_path, parts, "simpo", max_steps=1, warmup_steps=0, eval_strategy="no", eval_steps=None)
     command = [sys.executable, str(ROOT / "scripts/generate.py"), "--config", str(path), "--prompt", "Why, x=1?"]
     early = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert early.returncode == 2

@@ -22,7 +22,7 @@ from alignment.callbacks.tracking import RecipeTracking, link_model
 from alignment.recipe import load_recipe
 
 settings = {"report_to": ["wandb", "trackio", "tensorboard"], "output_dir": "out", "run_name": "my-run"}
-settings |= {"max_steps": 1, "logging_steps": 1, "save_strategy": "no", "hub_model_id": "me/x"}
+settings |= {"max_steps": 1, "warmup_steps": 0, "logging_steps": 1, "save_strategy": "no", "hub_model_id": "me/x"}
 recipe = load_recipe(write_recipe(Path("tiny.yaml"), **settings))
 tokenizer = tiny.gemma_tokenizer()
 rows = [{"input_ids": [2, 7, 8], "labels": [2, 7, 8]}] * 8

@@ -44,12 +44,16 @@ class WeightsMove(TrainerCallback):
         moved = any_rank(any(not torch.equal(before, after) for before, after in pairs))
         if state.global_step > self._begun and not moved:
             rates = {entry["learning_rate"] for entry in state.log_history if "learning_rate" in entry}
-            none = "the learning rate was 0 in every step" if rates == {0.0} else "every update was lost to rounding"
+            reason = "every update was lost to rounding"
+            if rates == {0.0}:
+                reason = "it was 0 in every step"
+            elif args.load_best_model_at_end:
+                reason = f"the best model ({args.metric_for_best_model}) is the one that training began with"
             raise NothingTrained(
                 Fault(
                     key="learning_rate",
                     value=args.learning_rate,
-                    rule=f"changed no weight in {state.global_step - self._begun} steps: {none}",
+                    rule=f"changed no weight in {state.global_step - self._begun} steps: {reason}",
                     remedy="raise it, take more steps than the warm-up has, or keep fp32 weights (dtype: float32)",
                 )
             )
