@@ -141,7 +141,7 @@ def model_folder(model: ModelArguments) -> Path:
     location = _location(model.model_name_or_path)
     if Path(location).is_dir():
         return Path(location)
-    with _explained("model", model.model_name_or_path):
+    with told(location, file=CONFIG):
         config = cached_file(location, CONFIG_NAME, revision=model.model_revision)
     assert config is not None
     return Path(config).parent
