@@ -37,7 +37,7 @@ ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -82,6 +82,9 @@ bench: $(READY) ## speed and memory against the reference's method and TRL, and 
 
 bench-gpu: $(READY) ## the same on one GPU with the full Gemma-2-9B geometry
 	@$(PY) benchmarks/gpu.py $(ARGS)
+
+verify-gpu: $(READY) ## all that only a GPU can show, in nine minutes; again: goes on where it stopped
+	@$(PY) benchmarks/verify_gpu.py $(ARGS)
 
 test: $(READY) ## run the tests
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
