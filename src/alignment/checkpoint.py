@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from alignment.modeling.load import as_saved, load_policy
 from alignment.modeling.peft import with_adapter
-from alignment.modeling.stopping import stop_token_ids
+from alignment.modeling.stopping import answering_config
 from alignment.output.saved import check_saved, conversation_logps, first_conversation
 from alignment.precision import compute_dtype
 
@@ -78,21 +78,6 @@ def save_model(
     finally:
         model.config, model.generation_config = training_config, training_generation
     tokenizer.save_pretrained(folder)
-
-
-def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """A copy of `generation_config` that stops at every end of an answer and uses the cache."""
-    config = type(generation_config).from_dict(generation_config.to_dict())
-    config.eos_token_id = stop_token_ids(tokenizer, generation_config)
-    config.pad_token_id = tokenizer.pad_token_id
-    config.bos_token_id = tokenizer.bos_token_id
-    config.use_cache = True
-    if not config.do_sample and any(
-        getattr(config, name, None) is not None for name in ("temperature", "top_p", "top_k")
-    ):
-        # Some published models set a temperature without sampling, which transformers refuses to save.
-        config.do_sample = True
-    return config
 
 
 def cast_state(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import TextStreamer
 
-from alignment.checkpoint import answering_config
 from alignment.errors import Fault, SetupError
 from alignment.modeling.load import load_policy, load_tokenizer
+from alignment.modeling.stopping import answering_config
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments, Recipe

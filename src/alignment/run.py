@@ -24,7 +24,7 @@ from alignment.callbacks.preemption import StopOnSignal
 from alignment.callbacks.progress import show_progress
 from alignment.callbacks.saving import SaveSchedule
 from alignment.callbacks.sealing import SealCheckpoints
-from alignment.callbacks.tracking import RecipeTracking
+from alignment.callbacks.tracking import RecipeTracking, link_model
 from alignment.checkpoint import plain_loading, save_final
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
@@ -102,7 +102,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         if folder.finished:
             state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
             if publish_after and state.is_main_process:
-                publish_finished(recipe)
+                publish_and_link(recipe)
             return folder.path
         if state.is_main_process:
             write_json(folder.path / IDENTITY, identity)
@@ -163,8 +163,14 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             report(recipe, trainer, splits, folder, timing, tracking.links)
         state.wait_for_everyone()
         if publish_after and state.is_main_process:
-            publish_finished(recipe)
+            publish_and_link(recipe)
     return folder.path
+
+
+def publish_and_link(recipe: Recipe) -> None:
+    """Publish the finished run, and tell its trackers where the model is."""
+    receipt = publish_finished(recipe)
+    link_model(recipe.training.get("report_to") or (), receipt.url)
 
 
 @contextmanager

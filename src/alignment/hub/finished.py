@@ -31,7 +31,6 @@ def publish_finished(recipe: Recipe) -> Receipt:
     Raises:
         SetupError: it could not be published; says that the model is safe and how to push it later.
     """
-    from alignment.callbacks.tracking import link_model
     from alignment.checkpoint import plain_loading
     from alignment.hub.publish import publish
 
@@ -47,7 +46,6 @@ def publish_finished(recipe: Recipe) -> Receipt:
     except Exception:
         print(f"\nThe model is finished and safe in {folder}; {later}", flush=True)
         raise
-    link_model(recipe.training.get("report_to") or (), receipt.url)
     tell(receipt, wanted)
     return receipt
 

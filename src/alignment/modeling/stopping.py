@@ -34,6 +34,21 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Genera
     return sorted(token for token in ids if token is not None)
 
 
+def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A copy of `generation_config` that stops at every end of an answer and uses the cache."""
+    config = type(generation_config).from_dict(generation_config.to_dict())
+    config.eos_token_id = stop_token_ids(tokenizer, generation_config)
+    config.pad_token_id = tokenizer.pad_token_id
+    config.bos_token_id = tokenizer.bos_token_id
+    config.use_cache = True
+    if not config.do_sample and any(
+        getattr(config, name, None) is not None for name in ("temperature", "top_p", "top_k")
+    ):
+        # Some published models set a temperature without sampling, which transformers refuses to save.
+        config.do_sample = True
+    return config
+
+
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Ids of control tokens, those added beside the named bos/eos/pad included."""
     added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
