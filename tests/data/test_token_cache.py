@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -168,3 +173,34 @@ def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot be written.*ALIGNMENT_CACHE"):
         prepare_rows(rows, tokenizer, RULES, cache=tmp_path / "file")
+
+
+def test_an_interrupt_of_all_processes_at_once_is_one(tmp_path):
+    """As Ctrl-C in a terminal does it: to this process and to those that it has started."""
+    program = f"""
+import multiprocess, time
+from pathlib import Path
+from datasets import Dataset, Features, Value
+from alignment.data import workers
+
+def slow(batch):
+    Path({str(tmp_path / "started")!r}).touch()
+    time.sleep(60)
+    return batch
+
+workers.PARALLEL_FROM = 2
+rows = Dataset.from_dict({{"a": [1, 2, 3, 4]}})
+try:
+    workers.map_batches(rows, slow, Features({{"a": Value("int64")}}), scratch=Path({str(tmp_path)!r}), num_proc=2)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "interrupted\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +18,7 @@ from alignment.data.rules import Rules
 from alignment.data.statistics import TokenStatistics, token_statistics
 from alignment.data.tokenize import ALGORITHM
 from alignment.data.verdict import OnBadRow
-from alignment.data.workers import workers_for
+from alignment.data.workers import map_batches, workers_for
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -107,16 +106,8 @@ def _tokenize(
     if workers:
         print(f"Tokenising {len(dataset):,} rows in {workers} processes (dataset_num_proc) ...", flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        tokenized = dataset.map(
-            encoder,
-            batched=True,
-            remove_columns=dataset.column_names,
-            features=Features({**ids, **cuts, **findings}),
-            num_proc=workers,
-            cache_file_name=os.path.join(scratch, "rows.arrow"),
-            load_from_cache_file=False,
-            desc="Tokenising",
-        )
+        columns = Features({**ids, **cuts, **findings})
+        tokenized = map_batches(dataset, encoder, columns, scratch=Path(scratch), num_proc=num_proc, desc="Tokenising")
         found = Findings.of(tokenized)
         if found.bad:
             tokenized = tokenized.select(found.good)

@@ -19,7 +19,7 @@ from alignment.data.kept import passing_folder
 from alignment.data.messages import CARRIED, NOT_CARRIED, RowFault, pack, read_text, read_tools, without_nulls
 from alignment.data.pairs import NOT_READ, SYSTEM, check_conversation, check_pair
 from alignment.data.verdict import OnBadRow, Tally, Verdict
-from alignment.data.workers import workers_for
+from alignment.data.workers import map_batches
 from alignment.errors import DataError, Fault, did_you_mean, sentence_of
 
 if TYPE_CHECKING:
@@ -249,15 +249,13 @@ def _map(rows: Dataset, scratch: Path, kind: Kind, name: str, num_proc: int | No
 
     rows = rows.select_columns([column for column in rows.column_names if column in (*_MESSAGES[kind], *_BESIDE)])
     try:
-        return rows.map(
+        return map_batches(
+            rows,
             partial(_check_batch, kind=kind, name=name),
-            batched=True,
+            Features({**_features(kind), "reason": Value("string"), "detail": Value("string")}),
+            scratch=scratch,
+            num_proc=num_proc,
             with_indices=True,
-            remove_columns=rows.column_names,
-            features=Features({**_features(kind), "reason": Value("string"), "detail": Value("string")}),
-            num_proc=workers_for(len(rows), num_proc),
-            cache_file_name=str(scratch / "checked.arrow"),
-            load_from_cache_file=False,
             desc=f"Checking {name}",
         )
     except UnicodeDecodeError as error:
