@@ -14,7 +14,7 @@ _EXPORTS = {
     "PreparedRows": "cache",
     "RowFault": "messages",
     "SFTRules": "rules",
-    "SourceFacts": "load",
+    "SourceFacts": "sources",
     "Splits": "load",
     "TokenRules": "rules",
     "TokenSplits": "splits",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.arrow import open_rows, write_rows
-from alignment.data.check import place_of
 from alignment.data.encode import Encoder
 from alignment.data.findings import Findings
 from alignment.data.fingerprint import content_fingerprint, digest_of, tokenizer_fingerprint
+from alignment.data.form import place_of
 from alignment.data.kept import keep, passing_folder
 from alignment.data.rules import Rules
 from alignment.data.statistics import TokenStatistics, token_statistics

@@ -6,49 +6,38 @@ process that maps the file.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from alignment.data.arrow import open_rows, write_rows
+from alignment.data.form import (
+    Kind,
+    checked_row,
+    features_of,
+    origin_of,
+    place_of,
+    read_columns,
+    require_columns,
+    unread_of,
+)
 from alignment.data.kept import passing_folder
-from alignment.data.messages import CARRIED, NOT_CARRIED, RowFault, pack, read_text, read_tools, without_nulls
-from alignment.data.pairs import NOT_READ, SYSTEM, check_conversation, check_pair
+from alignment.data.messages import RowFault, without_nulls
 from alignment.data.verdict import OnBadRow, Tally, Verdict
 from alignment.data.workers import map_batches
-from alignment.errors import DataError, Fault, did_you_mean, sentence_of
+from alignment.errors import DataError, Fault, sentence_of
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
-
-Kind = Literal["preference", "conversation"]
+    from datasets import Dataset
 
 ALGORITHM = 1
 """Raised whenever the checked form of some row changes, so that rows kept by older versions are not used."""
 
 BATCH = 1000
 """Rows that are checked and written at a time."""
-
-COLUMNS: dict[Kind, tuple[str, ...]] = {
-    "preference": ("prompt", "chosen", "rejected"),
-    "conversation": ("messages",),
-}
-"""The columns of checked rows that hold a list of messages each."""
-
-_REQUIRED: dict[Kind, tuple[tuple[str, ...], ...]] = {
-    "preference": (("chosen",), ("rejected",)),
-    "conversation": (("messages", "completion", "chosen"),),
-}
-_MESSAGES: dict[Kind, tuple[str, ...]] = {
-    "preference": ("prompt", "chosen", "rejected"),
-    "conversation": ("messages", "prompt", "completion", "chosen"),
-}
-_BESIDE = ("tools", *SYSTEM, *NOT_READ)
-_KEYS = ("role", "content", *CARRIED, *NOT_CARRIED)
 
 Read = Mapping[str, Any] | RowFault
 """A row, or why it could not even be read."""
@@ -123,54 +112,6 @@ def write_checked(
     return _write_objects(rows, folder, kind, name, columns)
 
 
-def place_of(origin: Mapping[str, Any]) -> str:
-    """What messages call a row: `row 2 of train of pairs.jsonl (pairs.jsonl line 3)`."""
-    line = f" ({origin['place']})" if origin["place"] else ""
-    return f"row {origin['row']} of {origin['source']}{line}"
-
-
-def _origin(name: str, index: int, place: str | None = None) -> dict[str, Any]:
-    return {"source": name, "row": index, "place": place}
-
-
-def _require_columns(known: Sequence[str], wanted: Sequence[str] | None, kind: Kind, name: str) -> None:
-    unknown = [column for column in wanted or () if column not in known]
-    if unknown:
-        remedies = {column: did_you_mean(column, known) or f"its columns are {', '.join(known)}" for column in unknown}
-        raise DataError(
-            [
-                Fault(key=f"columns of {name}", value=column, rule="does not exist", remedy=remedy)
-                for column, remedy in remedies.items()
-            ]
-        )
-    columns = [column for column in known if wanted is None or column in wanted]
-    faults = []
-    for alternatives in _REQUIRED[kind]:
-        if not any(column in columns for column in alternatives):
-            remedy = did_you_mean(alternatives[0], columns) or f"its columns are {', '.join(columns) or 'none'}"
-            faults.append(Fault(key=name, rule=f"has no column {' or '.join(alternatives)}", remedy=remedy))
-    if faults:
-        raise DataError(faults)
-
-
-def _unread(columns: Mapping[str, Iterable[str]], kind: Kind) -> tuple[str, ...]:
-    """Of columns and the keys of the messages in them, those that nothing reads."""
-    read = (*_MESSAGES[kind], *_BESIDE)
-    keys = [
-        f"{column}[].{key}"
-        for column, found in columns.items()
-        if column in _MESSAGES[kind]
-        for key in found
-        if key not in _KEYS
-    ]
-    # JSON can spell half of a surrogate pair, which no terminal shows.
-    return tuple(_shown(name) for name in (*(column for column in columns if column not in read), *keys))
-
-
-def _shown(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _write_objects(
     rows: Iterable[Placed], folder: Path, kind: Kind, name: str, wanted: Sequence[str] | None
 ) -> Verdict:
@@ -183,18 +124,18 @@ def _write_objects(
             count += len(batch)
             checked = []
             for index, (row, place) in batch:
-                origin = _origin(name, index, place)
+                origin = origin_of(name, index, place)
                 try:
-                    checked.append({**_checked(seen.columns_of(row, wanted), kind), "origin": origin})
+                    checked.append({**checked_row(seen.columns_of(row, wanted), kind), "origin": origin})
                 except RowFault as fault:
                     tally.add(fault, place_of(origin))
-            yield {column: [row[column] for row in checked] for column in _features(kind)}
+            yield {column: [row[column] for row in checked] for column in features_of(kind)}
 
-    write_rows(folder, _features(kind), good())
+    write_rows(folder, features_of(kind), good())
     if seen.known:
-        _require_columns(list(seen.known), wanted, kind, name)
+        require_columns(list(seen.known), wanted, kind, name)
     columns = {column: keys for column, keys in seen.known.items() if wanted is None or column in wanted}
-    return tally.verdict(rows=count, unread=_unread(columns, kind))
+    return tally.verdict(rows=count, unread=unread_of(columns, kind))
 
 
 class _Seen:
@@ -224,9 +165,9 @@ def _write_dataset(
     rows: Dataset, folder: Path, kind: Kind, name: str, wanted: Sequence[str] | None, num_proc: int | None
 ) -> Verdict:
     if rows.column_names:
-        _require_columns(rows.column_names, wanted, kind, name)
+        require_columns(rows.column_names, wanted, kind, name)
     rows = rows if wanted is None else rows.select_columns(list(wanted))
-    unread = _unread({column: _keys_of_messages(rows, column) for column in rows.column_names}, kind)
+    unread = unread_of({column: _keys_of_messages(rows, column) for column in rows.column_names}, kind)
     if not len(rows):
         return Tally().verdict(rows=0, unread=unread)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".checking-") as scratch:
@@ -238,21 +179,21 @@ def _write_dataset(
                 good.append(index)
             else:
                 fault = RowFault(reason, table["detail"][index].as_py())
-                tally.add(fault, place_of(_origin(name, index)))
+                tally.add(fault, place_of(origin_of(name, index)))
         checked = checked.remove_columns(["reason", "detail"])
-        write_rows(folder, _features(kind), (checked if len(good) == len(checked) else checked.select(good)))
+        write_rows(folder, features_of(kind), (checked if len(good) == len(checked) else checked.select(good)))
     return tally.verdict(rows=len(rows), unread=unread)
 
 
 def _map(rows: Dataset, scratch: Path, kind: Kind, name: str, num_proc: int | None) -> Dataset:
     from datasets import Features, Value
 
-    rows = rows.select_columns([column for column in rows.column_names if column in (*_MESSAGES[kind], *_BESIDE)])
+    rows = rows.select_columns([column for column in rows.column_names if column in read_columns(kind)])
     try:
         return map_batches(
             rows,
             partial(_check_batch, kind=kind, name=name),
-            Features({**_features(kind), "reason": Value("string"), "detail": Value("string")}),
+            Features({**features_of(kind), "reason": Value("string"), "detail": Value("string")}),
             scratch=scratch,
             num_proc=num_proc,
             with_indices=True,
@@ -272,34 +213,14 @@ def _check_batch(
     batch: Mapping[str, list[Any]], indices: Sequence[int], *, kind: Kind, name: str
 ) -> dict[str, list[Any]]:
     columns = list(batch)
-    empty = dict.fromkeys(_features(kind))
+    empty = dict.fromkeys(features_of(kind))
     out: dict[str, list[Any]] = {column: [] for column in (*empty, "reason", "detail")}
     for index, *values in zip(indices, *batch.values(), strict=True):
         given = {column: without_nulls(value) for column, value in zip(columns, values, strict=True)}
         try:
-            row = {**_checked(given, kind), "origin": _origin(name, index), "reason": None, "detail": None}
+            row = {**checked_row(given, kind), "origin": origin_of(name, index), "reason": None, "detail": None}
         except RowFault as fault:
             row = {**empty, "reason": fault.reason, "detail": fault.detail}
         for column, value in row.items():
             out[column].append(value)
     return out
-
-
-def _checked(row: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """The columns of a row that is fit to train on, but for its origin."""
-    tools = read_tools(row.get("tools"))
-    beside = {"tools": None if tools is None else read_text(json.dumps(tools, ensure_ascii=False), "tools")}
-    if kind == "preference":
-        return {**{side: pack(messages) for side, messages in check_pair(row)._asdict().items()}, **beside}
-    messages, first_trained = check_conversation(row)
-    return {"messages": pack(messages), "first_trained": first_trained, **beside}
-
-
-def _features(kind: Kind) -> Features:
-    from datasets import Features, Value
-
-    text = Value("string")
-    messages = {column: [{"role": text, "content": text, "more": text}] for column in COLUMNS[kind]}
-    counted = {"first_trained": Value("int32")} if kind == "conversation" else {}
-    origin = {"source": text, "row": Value("int64"), "place": text}
-    return Features({**messages, **counted, "tools": text, "origin": origin})

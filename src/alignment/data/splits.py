@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from alignment.data.cache import PreparedRows, place_in, prepare_rows
-from alignment.data.load import SourceFacts, Splits
+from alignment.data.load import Splits
 from alignment.data.rules import Rules
+from alignment.data.sources import SourceFacts
 from alignment.data.verdict import OnBadRow
 
 if TYPE_CHECKING:

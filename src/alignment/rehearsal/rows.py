@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alignment.data import load_dataset_splits
-from alignment.data.check import Kind
 from alignment.data.files import find_local
+from alignment.data.form import Kind
 from alignment.data.messages import unpack
 from alignment.errors import UserError
 from alignment.recipe import DataArguments

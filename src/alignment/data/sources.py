@@ -1,0 +1,165 @@
+"""One split of one source: found, checked, kept, with the facts of where its rows came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alignment.data.arrow import open_rows
+from alignment.data.check import ALGORITHM, Rows, write_checked
+from alignment.data.files import FileRows, find_local, read_local
+from alignment.data.fingerprint import content_fingerprint, digest_of
+from alignment.data.form import Kind
+from alignment.data.kept import digest_of_file, keep
+from alignment.data.remote import read_remote
+from alignment.data.slices import slice_of, split_name
+from alignment.data.verdict import Verdict
+from alignment.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from alignment.recipe.schema import DataArguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """One source as it was read, for the run manifest."""
+
+    id: str
+    """Hub id or local path, as the recipe has it."""
+    config: str | None
+    split: str
+    revision: str | None
+    """Commit on the Hub; `None` for local data."""
+    rows: int
+    """Good rows of the split, before `weight`."""
+    fingerprint: str
+    """sha256 of the good rows."""
+    weight: float
+    """Share of the rows that was kept."""
+    dropped: Mapping[str, int]
+    """Bad rows left out, by reason."""
+    unread: tuple[str, ...] = ()
+    """Columns, and keys of messages, that training has no use for."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each local file of the split, bad ones included; empty for other sources."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.split} of {self.id}"
+
+
+class Request(NamedTuple):
+    id: str
+    config: str | None
+    split: str
+    revision: str | None
+    columns: tuple[str, ...] | None = None
+    weight: float = 1.0
+
+
+class Loaded(NamedTuple):
+    dataset: Dataset
+    facts: SourceFacts
+    taken: range
+    """Which rows of the split, as it was stored."""
+
+
+class _Source(NamedTuple):
+    """What a request names, found but not read."""
+
+    rows: Dataset | FileRows
+    commit: str | None
+    content: Sequence[str]
+    """Digests of the files that hold the rows."""
+    files: Mapping[str, int]
+    """Local file -> rows, as far as it is known without reading them."""
+
+
+def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path | None, cache: Path) -> Loaded:
+    name = f"{request.split} of {request.id}"
+    source = _source(request, base)
+    key = digest_of(
+        {
+            "algorithm": ALGORITHM,
+            "content": source.content,
+            "kind": kind,
+            "name": name,
+            "columns": request.columns,
+        }
+    )
+    num_proc = data.dataset_num_proc
+    kept = keep(cache / "rows" / key, lambda folder: _checked(source, request, folder, kind, name, num_proc))
+    verdict = Verdict.from_dict(kept.facts["verdict"])
+    verdict.require(data.on_bad_row, name)
+    facts = SourceFacts(
+        id=request.id,
+        config=request.config,
+        split=request.split,
+        revision=source.commit,
+        rows=verdict.rows - sum(verdict.dropped.values()),
+        fingerprint=kept.facts["fingerprint"],
+        weight=request.weight,
+        dropped=verdict.dropped,
+        unread=verdict.unread,
+        files=kept.facts["files"],
+    )
+    return Loaded(open_rows(kept.folder), facts, range(*kept.facts["taken"]))
+
+
+def _source(request: Request, base: Path | None) -> _Source:
+    path, split = find_local(request.id, base), split_name(request.split)
+    if path is None:
+        rows, commit = read_remote(request.id, split, request.config, request.revision)
+        return _Source(rows, commit, _content(rows), {})
+    if request.revision is not None:
+        raise DataError(
+            Fault(
+                key=request.id,
+                rule=f"is local, so it has no revision {request.revision}",
+                remedy="leave the revision out, or rename the local folder if the Hub was meant",
+            )
+        )
+    local = read_local(path, split, request.config)
+    return _Source(local.rows, None, _content(local.rows), local.files)
+
+
+def _content(rows: Dataset | FileRows) -> list[str]:
+    files = rows.files if isinstance(rows, FileRows) else [Path(file["filename"]) for file in rows.cache_files]
+    return [digest_of_file(file) for file in files] or [content_fingerprint(rows)]
+
+
+def _checked(
+    source: _Source, request: Request, folder: Path, kind: Kind, name: str, num_proc: int | None
+) -> dict[str, Any]:
+    """Check the requested rows and write the good ones to `folder`; returns what `load_source` needs."""
+    rows, files = source.rows, dict(source.files)
+    part: Rows = rows
+    taken = None
+    if split_name(request.split) != request.split:
+        total = sum(1 for _ in rows) if isinstance(rows, FileRows) else len(rows)
+        taken = slice_of(request.split, total)
+        part = islice(rows, taken.start, taken.stop) if isinstance(rows, FileRows) else rows.select(taken)
+        files = dict(rows.counts) if isinstance(rows, FileRows) else files
+    verdict = write_checked(part, folder, kind=kind, name=name, columns=request.columns, num_proc=num_proc)
+    taken = range(verdict.rows) if taken is None else taken
+    files = files or (dict(rows.counts) if isinstance(rows, FileRows) else {})
+    _refuse_empty(files, name)
+    return {
+        "verdict": verdict.as_dict(),
+        "fingerprint": content_fingerprint(open_rows(folder)),
+        "taken": [taken.start, taken.stop],
+        "files": files,
+    }
+
+
+def _refuse_empty(files: Mapping[str, int], name: str) -> None:
+    """One file without rows among others that have some is a copy that did not arrive."""
+    empty = next((file for file, rows in files.items() if not rows), None)
+    if empty is not None and any(files.values()):
+        raise DataError(Fault(key=name, value=empty, rule="has no rows", remedy="fetch it again, or remove it"))
