@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from alignment.errors import Fault
+from alignment.errors import Fault, did_you_mean
 
-RuleName = Literal["house_style"]
-"""Names of the rules that can judge an answer."""
+RULE_NAMES = ("house_style",)
+"""The keys of `alignment.sampling.rules.RULES`, known without importing it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +17,7 @@ class SampleEvaluation:
 
     prompts: str
     """JSONL file of held-out prompts, rows `{"prompt": str}`; relative to the recipe's own folder."""
-    rule: RuleName
+    rule: str
     """Key of `alignment.sampling.rules.RULES`: what an answer must satisfy to comply."""
     control_prompts: str | None = None
     """JSONL file, rows `{"prompt": str, "expected": [str, ...]}`: facts whose answer must hold one of the expected
@@ -38,6 +37,13 @@ class SampleEvaluation:
 
     def faults(self, key: str = "sample_evaluation") -> Iterator[Fault]:
         """Every rule that these values break, for the recipe check (which adds that the files exist)."""
+        if self.rule not in RULE_NAMES:
+            yield Fault(
+                key=f"{key}.rule",
+                value=self.rule,
+                rule=f"must be one of {', '.join(RULE_NAMES)}",
+                remedy=did_you_mean(self.rule, RULE_NAMES),
+            )
         for name in ("samples_per_prompt", "max_new_tokens", "batch_size"):
             value = getattr(self, name)
             if value < 1:
