@@ -172,6 +172,15 @@ def test_a_row_beyond_the_limit_is_refused_in_bounded_memory(tmp_path, monkeypat
     assert peak < 20_000_000
 
 
+def test_a_typed_row_beyond_the_limit_is_refused(tmp_path):
+    long = {**ROWS[0], "chosen": [*ROWS[0]["chosen"][:-1], {"role": "assistant", "content": "x" * 9_000_000}]}
+    datasets.Dataset.from_list([*ROWS, long]).to_parquet(str(tmp_path / "a.parquet"))
+    with pytest.raises(
+        DataError, match=r"row 6 of train of .* is bad: too long a row: it has more than"
+    ):
+        load(tmp_path / "a.parquet")
+
+
 def test_a_list_of_rows_is_decoded_as_it_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "_CHUNK", 100)
     (tmp_path / "a.json").write_text(json.dumps(ROWS, indent=2) + "\n\n")

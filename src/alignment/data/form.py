@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from alignment.data.messages import CARRIED, NOT_CARRIED, pack, read_text, read_tools
+from alignment.data.messages import CARRIED, LONGEST, NOT_CARRIED, pack, read_text, read_tools, too_long
 from alignment.data.pairs import NOT_READ, SYSTEM, check_conversation, check_pair
 from alignment.errors import DataError, Fault, did_you_mean
 
@@ -87,13 +87,22 @@ def _shown(text: str) -> str:
 
 
 def checked_row(row: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """The columns of a row that is fit to train on, but for its origin."""
+    """The columns of a row that is fit to train on, but for its origin.
+
+    Raises:
+        RowFault: it is not.
+    """
     tools = read_tools(row.get("tools"))
-    beside = {"tools": None if tools is None else read_text(json.dumps(tools, ensure_ascii=False), "tools")}
+    text = None if tools is None else read_text(json.dumps(tools, ensure_ascii=False), "tools")
+    checked: dict[str, Any] = {"tools": text}
     if kind == "preference":
-        return {**{side: pack(messages) for side, messages in check_pair(row)._asdict().items()}, **beside}
-    messages, first_trained = check_conversation(row)
-    return {"messages": pack(messages), "first_trained": first_trained, **beside}
+        checked |= {side: pack(messages) for side, messages in check_pair(row)._asdict().items()}
+    else:
+        messages, first_trained = check_conversation(row)
+        checked |= {"messages": pack(messages), "first_trained": first_trained}
+    if sum(len(message["content"]) for column in COLUMNS[kind] for message in checked[column]) > LONGEST:
+        raise too_long()
+    return checked
 
 
 def features_of(kind: Kind) -> Features:

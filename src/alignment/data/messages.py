@@ -24,6 +24,9 @@ NOT_CARRIED = {
 """What would change the tokens if it were read, and is not: refused by name, with the remedy."""
 
 
+LONGEST = 8 * 2**20
+"""Bytes of one row: some two million tokens, of which a tokenizer makes two gigabytes of memory."""
+
 _ROLE = re.compile(rf"""["']role["']\s*:\s*["'](?:{"|".join(ROLES)})["']""")
 _CONTENT = re.compile(r"""["']content["']\s*:""")
 
@@ -106,6 +109,11 @@ def read_text(value: str, name: str) -> str:
     except UnicodeEncodeError as error:
         raise RowFault("not valid Unicode", f"{name} holds a lone surrogate") from error
     return value
+
+
+def too_long() -> RowFault:
+    """The fault of a row of more than `LONGEST` bytes."""
+    return RowFault("too long a row", f"it has more than {LONGEST:,} bytes")
 
 
 def without_nulls(value: Any) -> Any:

@@ -20,12 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from alignment.data.messages import RowFault
+from alignment.data.messages import LONGEST, RowFault, too_long
 from alignment.data.sniff import refuse_content
 from alignment.errors import DataError, Fault, sentence_of
-
-LONGEST = 32 * 2**20
-"""Bytes of one row: some eight million tokens."""
 
 HEAD = 64 * 2**10
 """Bytes by which a file is recognized."""
@@ -35,8 +32,6 @@ _CHUNK = 2**20
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 """And what separates the columns."""
-
-TOO_LONG = RowFault("too long a row", f"it has more than {LONGEST:,} bytes")
 
 
 def read_rows(file: Path, kind: str) -> Iterator[tuple[Mapping[str, Any] | RowFault, str]]:
@@ -113,7 +108,7 @@ def _json_lines(stream: BinaryIO, file: Path) -> Iterator[tuple[Any, str]]:
             continue
         place = f"{file.name} line {number}"
         try:
-            yield TOO_LONG if line is None else _parsed(line, first=number == 1), place
+            yield too_long() if line is None else _parsed(line, first=number == 1), place
         except (ValueError, RecursionError) as error:
             yield RowFault("malformed JSON", sentence_of(error)), place
         except RowFault as fault:
