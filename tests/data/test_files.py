@@ -175,9 +175,7 @@ def test_a_row_beyond_the_limit_is_refused_in_bounded_memory(tmp_path, monkeypat
 def test_a_typed_row_beyond_the_limit_is_refused(tmp_path):
     long = {**ROWS[0], "chosen": [*ROWS[0]["chosen"][:-1], {"role": "assistant", "content": "x" * 9_000_000}]}
     datasets.Dataset.from_list([*ROWS, long]).to_parquet(str(tmp_path / "a.parquet"))
-    with pytest.raises(
-        DataError, match=r"row 6 of train of .* is bad: too long a row: it has more than"
-    ):
+    with pytest.raises(DataError, match=r"row 6 of train of .* is bad: too long a row: it has more than"):
         load(tmp_path / "a.parquet")
 
 
