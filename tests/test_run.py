@@ -211,3 +211,23 @@ def test_generate_answers_from_the_trained_folder(tmp_path, parts):
         for _ in range(2)
     }
     assert len(answers) == 1, "greedy by default"
+
+
+def test_what_the_final_save_needs_is_tried_before_the_first_step(tmp_path, parts):
+    """A template that renders every row and refuses any conversation that could show where an answer ends."""
+    rows = [{**row, "chosen": row["chosen"][-1:], "rejected": row["rejected"][-1:]} for row in preference_rows(8)]
+    for row in rows:
+        row["prompt"] = [{"role": "user", "content": f"Please: {row['prompt']}"}]
+    data = write_jsonl(tmp_path / "rows.jsonl", rows)
+    template = (
+        "{% if messages[-1].role == 'user' and 'Please' not in messages[-1].content %}"
+        "{{ raise_exception('be polite') }}{% endif %}{{ bos_token }}"
+        "{% for m in messages %}<start_of_turn>{{ m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>assistant\n{% endif %}"
+    )
+    changes = {"dataset_train_split": None, "dataset_test_split": None, "eval_strategy": "no", "eval_steps": None}
+    path = recipe(tmp_path, parts, "simpo", dataset_name=str(data), chat_template=template, **changes)
+    out, err = finish(start("simpo", path), code=2)
+    assert "chat_template renders no question" in err
+    assert "Traceback" not in err
+    assert "step 1/" not in out + err

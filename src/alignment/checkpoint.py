@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from alignment.modeling.load import as_saved, load_policy
 from alignment.modeling.peft import with_adapter
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 ADAPTER = "adapter"
 
 
+class SavedInPart(Exception):
+    """The weights of a trained model are on the disk; what goes with them is not."""
+
+
 def save_final(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, *, arguments: ModelArguments
 ) -> None:
@@ -35,6 +39,7 @@ def save_final(
 
     Raises:
         NotWhatWasTrained: the folder holds something else.
+        SavedInPart: the folder holds the weights alone.
     """
     dtype = compute_dtype(trainer.args, trainer.model)
     ids = first_conversation(trainer.train_dataset)
@@ -66,17 +71,33 @@ def save_model(
     state: dict[str, Tensor],
     dtype: torch.dtype,
 ) -> None:
-    """Write model, generation settings and tokenizer to `folder`, leaving `model` as it was."""
-    training_config, training_generation = model.config, model.generation_config
-    model.config = type(training_config).from_dict(training_config.to_dict())
-    model.config.use_cache = True
-    model.generation_config = answering_config(training_generation, tokenizer)
+    """Write weights, then configuration, generation settings and tokenizer to `folder`, leaving `model` as it was.
+
+    Raises:
+        SavedInPart: the weights are on the disk, and what goes with them could not be written.
+    """
+    config, generation_config = model.config, model.generation_config
+    model.config = type(config).from_dict(config.to_dict())
+    model.generation_config = GenerationConfig()  # transformers would write the real one before the weights
     try:
         model.save_pretrained(folder, state_dict=state)
-        model.config.dtype = dtype  # save_pretrained writes the precision that the model is held in
-        model.config.save_pretrained(folder)
     finally:
-        model.config, model.generation_config = training_config, training_generation
+        model.config, model.generation_config = config, generation_config
+    try:
+        save_settings(model, tokenizer, folder, dtype=dtype)
+    except Exception as error:
+        raise SavedInPart(f"the weights are saved in {folder}, but not what goes with them ({error})") from error
+
+
+def save_settings(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, dtype: torch.dtype
+) -> None:
+    """Write everything but the weights to `folder`: configuration, generation settings and tokenizer."""
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.use_cache = True
+    config.dtype = dtype  # of the saved weights, which need not be what the model is held in
+    config.save_pretrained(folder)
+    answering_config(model.generation_config, tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
 from alignment.cache_root import cache_root
 from alignment.callbacks.finite import StopOnNonFinite
@@ -25,7 +26,7 @@ from alignment.callbacks.progress import show_progress
 from alignment.callbacks.saving import SaveSchedule
 from alignment.callbacks.sealing import SealCheckpoints
 from alignment.callbacks.tracking import RecipeTracking, link_model
-from alignment.checkpoint import plain_loading, save_final
+from alignment.checkpoint import plain_loading, save_final, save_settings
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
 from alignment.disk import check_room
@@ -33,23 +34,23 @@ from alignment.distribution import check_resumable, check_sharded
 from alignment.errors import Preempted
 from alignment.extensions import build_extensions
 from alignment.failure import Journal, forget_logs, told
-from alignment.files import replacing, write_json, write_text
+from alignment.files import write_json
 from alignment.hub.account import check_destination
 from alignment.hub.finished import destination_of, publish_finished
 from alignment.methods import METHODS
 from alignment.modeling.load import as_saved, load_policy, load_tokenizer, model_folder
 from alignment.modeling.peft import lora_config
 from alignment.modeling.targets import check_targets
+from alignment.modeling.told import told as told_of_model
 from alignment.output.identity import run_identity, weights_fingerprint
 from alignment.packages import check_packages
+from alignment.precision import compute_dtype
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
 from alignment.recipe.saving import SAVE_EVERY_MINUTES
-from alignment.report.card import build_card
-from alignment.report.curves import plot_curves
-from alignment.report.manifest import build_manifest, write_manifest
 from alignment.report.portable import write_portable
-from alignment.run_folder import CARD, CURVES, IDENTITY, MANIFEST, RunFolder, claim
+from alignment.report.whole import UNTIMED, report
+from alignment.run_folder import CARD, CURVES, IDENTITY, RunFolder, claim
 from alignment.sampling.compare import compare
 from alignment.sampling.measure import Measurement, measure
 
@@ -141,6 +142,9 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         every = recipe.resolved.get(SAVE_EVERY_MINUTES)
         check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer), by_time=every is not None)
         trainer.add_callback(SealCheckpoints(trainer.args, identity))
+        journal.doing("trying the final save and the report", "chat_template", "model_name_or_path")
+        if state.is_main_process:
+            try_the_end(recipe, policy, trainer, splits, folder)
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         journal.doing("training")
@@ -150,7 +154,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         journal.doing(f"saving the model to {folder.path}")
         state.print(f"Saving the model to {folder.path} ...")
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
-        journal.doing("measuring and reporting the trained model", "sample_evaluation")
+        journal.doing(f"measuring and reporting the trained model, saved in {folder.path}", "sample_evaluation")
         after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:
             if recipe.evaluation is not None and before is not None and after is not None:
@@ -161,6 +165,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
                 "wall_seconds": round(time.time() - started, 1),
             }
             report(recipe, trainer, splits, folder, timing, tracking.links)
+            print(f"\nDone. The model is in {folder.path}, its curves in {CURVES}, its card in {CARD}.")
         state.wait_for_everyone()
         if publish_after and state.is_main_process:
             publish_and_link(recipe)
@@ -219,6 +224,21 @@ def measured(
     return result
 
 
+def try_the_end(recipe: Recipe, policy: PreTrainedModel, trainer: Trainer, splits: Any, folder: RunFolder) -> None:
+    """Write what goes with the weights, and the report, into a folder that is thrown away: no fault waits for the end.
+
+    Raises:
+        SetupError: generation settings, configuration or tokenizer cannot be saved.
+    """
+    name = recipe.model.model_name_or_path
+    with TemporaryDirectory() as scratch:
+        with told_of_model(name, file="generation_config.json, config.json or its tokenizer"):
+            save_settings(
+                policy, trainer.processing_class, Path(scratch), dtype=compute_dtype(trainer.args, trainer.model)
+            )
+        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={})
+
+
 def train(trainer: Trainer, *, resume_from: Path | None, save_every_minutes: float | None = None) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
     preemption = StopOnSignal()
@@ -266,24 +286,3 @@ def optimizer_steps(trainer: Trainer) -> int:
         return args.max_steps
     rows, batch = len(trainer.train_dataset), trainer.get_total_train_batch_size(args)
     return math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
-
-
-def report(
-    recipe: Recipe, trainer: Trainer, splits: Any, folder: RunFolder, timing: dict[str, Any], links: dict[str, str]
-) -> None:
-    """Curves, manifest and, from these files, the card: the last file, with which the run counts as finished."""
-    with replacing(folder.path / CURVES) as picture:
-        plot_curves(trainer.state.log_history, picture, title=f"{recipe.name} ({recipe.method})")
-    manifest = build_manifest(
-        recipe,
-        trainer=trainer,
-        splits=splits,
-        timing=timing,
-        attention_backend=getattr(trainer, "attention_backend", trainer.model.config._attn_implementation),
-        batch=getattr(trainer, "batch_facts", None),
-        tracking=links,
-        resumed_from=folder.resume_from.name if folder.resume_from else None,
-    )
-    write_manifest(folder.path / MANIFEST, manifest)
-    write_text(folder.path / CARD, str(build_card(folder.path)))
-    print(f"\nDone. The model is in {folder.path}, its curves in training_curves.png, its card in README.md.")

@@ -224,6 +224,8 @@ def test_a_mark_of_images_beyond_a_text_models_embedding_is_no_fault(folder):
         ("generation_config.json", {"eos_token_id": "x"}, "x must be a token id below 400"),
         ("generation_config.json", {"eos_token_id": [1, 400]}, "[1, 400] must be a token id below 400"),
         ("generation_config.json", {"pad_token_id": [0]}, "[0] must be a token id"),
+        ("generation_config.json", {"temperature": "warm"}, "warm must be a number of 0 or more"),
+        ("generation_config.json", {"do_sample": "yes"}, "yes must be true or false"),
     ],
 )
 def test_settings_of_the_wrong_type_are_told(folder, name, values, told):

@@ -11,7 +11,9 @@ from alignment.data.messages import RowFault
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_ASKED, _ANSWERED = "qwertz", "asdfgh"
+    from alignment.data.messages import Message
+
+_TOLD, _ASKED, _ANSWERED = "yxcvbn", "qwertz", "asdfgh"
 """Words that no template writes by itself."""
 
 
@@ -42,8 +44,8 @@ class Marks(NamedTuple):
 
 def template_marks(tokenizer: PreTrainedTokenizerBase) -> Marks:
     """The marks of the tokenizer's chat template; none that it refuses to show."""
-    question = [{"role": "user", "content": _ASKED}]
     try:
+        question = askable(tokenizer)
         text = render([*question, {"role": "assistant", "content": _ANSWERED}], tokenizer)
         asked, opened = (render(question, tokenizer, add_generation_prompt=added) for added in (False, True))
     except RowFault:
@@ -53,6 +55,24 @@ def template_marks(tokenizer: PreTrainedTokenizerBase) -> Marks:
     if not 0 <= start < end:
         return Marks(header=header)
     return Marks(text[:start], text[start + len(_ASKED) : end], text[end + len(_ANSWERED) :], header)
+
+
+def askable(tokenizer: PreTrainedTokenizerBase) -> list[Message]:
+    """A question that the chat template renders: alone, or behind the system message that it insists on.
+
+    Raises:
+        RowFault: it renders neither.
+    """
+    question: list[Message] = [{"role": "user", "content": _ASKED}]
+    try:
+        render(question, tokenizer)
+    except RowFault as alone:
+        question = [{"role": "system", "content": _TOLD}, *question]
+        try:
+            render(question, tokenizer)
+        except RowFault:
+            raise alone from None
+    return question
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, marks: Marks) -> frozenset[int]:
@@ -80,7 +100,7 @@ def begin_with_bos(tokenizer: PreTrainedTokenizerBase) -> str:
     if bos is None or not isinstance(template, str):
         return template
     try:
-        text = render([{"role": "user", "content": _ASKED}], tokenizer, add_generation_prompt=True)
+        text = render(askable(tokenizer), tokenizer, add_generation_prompt=True)
     except RowFault:
         return template
     return template if text.startswith(bos) else "{{ bos_token }}" + template

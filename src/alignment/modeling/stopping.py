@@ -6,32 +6,36 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-_PROBE = "ok"
-
-
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token that the chat template writes right after an assistant's words.
-
-    `<end_of_turn>` for Gemma, `<|eot_id|>` for Llama 3, `<|im_end|>` for ChatML; `None` when the template
-    closes a turn with plain text alone.
-    """
-    messages = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    ids = tokenizer(text[text.rindex(_PROBE) + len(_PROBE) :], add_special_tokens=False)["input_ids"]
-    special = special_ids(tokenizer)
-    return next((token for token in ids if token in special), None)
+from alignment.data.marks import askable, stop_ids, template_marks
+from alignment.data.messages import RowFault
+from alignment.errors import Fault, SetupError
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None = None) -> list[int]:
     """Every id that ends an answer: the tokenizer's eos, the template's end of turn, and the model's own.
 
+    The end of turn is `<end_of_turn>` for Gemma, `<|eot_id|>` for Llama 3, `<|im_end|>` for ChatML.
     Sorted and free of repetition; for Gemma `[1, 107]`, `<eos>` and `<end_of_turn>`.
+
+    Raises:
+        SetupError: the chat template renders no exchange that would show it.
     """
     known: Any = generation_config.eos_token_id if generation_config is not None else None
-    ids = {tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])}
-    if tokenizer.chat_template:
-        ids.add(end_of_turn_id(tokenizer))
-    return sorted(token for token in ids if token is not None)
+    stated = {token for token in (known if isinstance(known, list) else [known]) if token is not None}
+    if not tokenizer.chat_template:
+        return sorted(stated | ({tokenizer.eos_token_id} - {None}))
+    try:
+        askable(tokenizer)
+    except RowFault as fault:
+        raise SetupError(
+            Fault(
+                key="chat_template",
+                rule=f"renders no question, alone or behind a system message ({fault}), so nothing shows how it ends "
+                "an answer",
+                remedy="let it render one, or use another template",
+            )
+        ) from fault
+    return sorted(stated | stop_ids(tokenizer, template_marks(tokenizer)))
 
 
 def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -47,9 +51,3 @@ def answering_config(generation_config: Any, tokenizer: PreTrainedTokenizerBase)
         # Some published models set a temperature without sampling, which transformers refuses to save.
         config.do_sample = True
     return config
-
-
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids of control tokens, those added beside the named bos/eos/pad included."""
-    added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return added | set(tokenizer.all_special_ids)

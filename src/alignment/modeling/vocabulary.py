@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from alignment.modeling.folder import GENERATION
 _SAMPLE = "Why does bread rise? Yeast makes 3 or 4 bubbles."
 _IMAGE_MARKS = ("image_token", "boi_token", "eoi_token", "audio_token", "video_token")
 """Tokens of a family's multimodal members: text models keep their names and have no row for them."""
+
+_NUMBERS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_length", "max_new_tokens", "num_beams")
 
 
 def vocabulary_faults(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> Iterator[Fault]:
@@ -75,17 +78,25 @@ def _guessed_faults(tokenizer: PreTrainedTokenizerBase, name: str) -> Iterator[F
 
 
 def generation_faults(folder: Path, config: PretrainedConfig) -> Iterator[Fault]:
-    """Stop, pad and begin tokens in the folder's generation settings that are no token ids."""
+    """Values in the folder's generation settings that are of no use; transformers saves and loads most of them."""
     path = folder / GENERATION
     settings = json.loads(path.read_bytes()) if path.is_file() else {}
     rows = getattr(config.get_text_config(), "vocab_size", None)
-    for key in ("eos_token_id", "pad_token_id", "bos_token_id"):
-        value = settings.get(key)
-        values = value if isinstance(value, list) and key == "eos_token_id" else [value]
-        limit = rows if key == "eos_token_id" else None
-        if not all(entry is None or _is_id(entry, limit) for entry in values):
-            rule = "must be a token id" + (f" below {limit}" if limit is not None else "")
-            yield Fault(key=f"{key} in {path}", value=value, rule=rule, remedy="correct or remove it")
+    stops = settings.get("eos_token_id")
+    below = "must be a token id" + (f" below {rows}" if rows is not None else "")
+    rules: dict[str, tuple[bool, str]] = {
+        "eos_token_id": (all(_is_id(stop, rows) for stop in (stops if isinstance(stops, list) else [stops])), below),
+        **{key: (_is_id(settings.get(key), None), "must be a token id") for key in ("pad_token_id", "bos_token_id")},
+        **{key: (_is_number(settings.get(key)), "must be a number of 0 or more") for key in _NUMBERS},
+        **{key: (isinstance(settings.get(key), bool), "must be true or false") for key in ("do_sample", "use_cache")},
+    }
+    for key, (holds, rule) in rules.items():
+        if settings.get(key) is not None and not holds:
+            yield Fault(key=f"{key} in {path}", value=settings[key], rule=rule, remedy="correct or remove it")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _is_id(value: object, limit: int | None) -> bool:
