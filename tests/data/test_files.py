@@ -75,6 +75,7 @@ def test_shards_of_any_readable_kind_make_one_split(tmp_path, name, content):
         ("train_extra.jsonl", LINES, "train_extra.jsonl does not belong to split train"),
         ("part2.csv", table(), "part2.csv does not belong to split train"),
         ("trian-00001.jsonl", LINES, "trian-00001.jsonl does not belong to split train"),
+        ("_part.jsonl", LINES, "_part.jsonl does not belong to split train"),
         ("train.txt", LINES, "train.txt is not one of"),
         ("train.jsonl.bak", LINES, "train.jsonl.bak is not one of"),
         ("train.jsonl.zip", LINES, "train.jsonl.zip is not one of"),
@@ -90,6 +91,14 @@ def test_a_file_beside_the_others_is_named_when_it_is_not_read(tmp_path, name, c
     write_jsonl(tmp_path / "train.jsonl", ROWS)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
+        load(tmp_path)
+
+
+def test_a_link_to_nothing_is_named(tmp_path):
+    write_jsonl(tmp_path / "train-00000-of-00002.jsonl", ROWS)
+    (tmp_path / ".#lock").symlink_to("nobody")
+    (tmp_path / "train-00001-of-00002.jsonl").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"train-00001-of-00002.jsonl is a link to nothing"):
         load(tmp_path)
 
 

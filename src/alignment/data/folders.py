@@ -72,10 +72,11 @@ def _groups(path: Path) -> dict[str, list[Path]]:
     groups: dict[str, list[Path]] = {}
     unknown = []
     for file in sorted(path.rglob("*")):
-        hidden = any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
-        if hidden or not file.is_file() or _is_beside(file):
-            if file.is_symlink() and not file.exists():
-                raise DataError(Fault(key=str(file), rule="is a link to nothing", remedy="mend or remove it"))
+        if any(part.startswith((".", "__")) for part in file.relative_to(path).parts):
+            continue
+        if file.is_symlink() and not file.exists():
+            raise DataError(Fault(key=str(file), rule="is a link to nothing", remedy="mend or remove it"))
+        if not file.is_file() or _is_beside(file):
             continue
         if kind_of_file(file) in SUFFIXES:
             groups.setdefault(_split_name(file, path), []).append(file)
@@ -90,9 +91,12 @@ def _groups(path: Path) -> dict[str, list[Path]]:
 
 def _is_beside(file: Path) -> bool:
     """Whether a file lies beside rows and is none: documents, pictures, settings."""
-    if file.name in METADATA or file.suffix.lower() in (*BESIDE, *PICTURES) or _DOCUMENTS.match(file.name):
+    suffix = file.suffix.lower()
+    if file.name in METADATA or suffix in (*BESIDE, *PICTURES) or _DOCUMENTS.match(file.name):
         return True
-    return file.suffix == ".json" and not _SPLIT_WORD.search(file.stem) and is_settings(file)
+    if suffix == ".json" and not _SPLIT_WORD.search(file.stem):
+        return is_settings(file)
+    return file.name.startswith("_") and kind_of_file(file) not in SUFFIXES  # marks of Spark and Parquet
 
 
 def _not_rows(file: Path) -> DataError:
