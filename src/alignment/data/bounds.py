@@ -62,7 +62,8 @@ def _memory(limit: int) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    allowed = int(_STATM.read_text().split()[0]) * _PAGE + limit
+    with _STATM.open("rb", buffering=0) as stream:  # for every row: without the cost of text and buffers
+        allowed = int(stream.read().split()[0]) * _PAGE + limit
     if soft != resource.RLIM_INFINITY:
         allowed = min(allowed, soft)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))

@@ -133,6 +133,8 @@ def _boundary(prompt: list[int], conversation: list[int]) -> int:
 
 def common_length(left: Sequence[Any], right: Sequence[Any]) -> int:
     """How many leading items two sequences share."""
+    if left == right:  # of prompts nearly always, and told by one fast comparison
+        return len(left)
     for position, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return position
