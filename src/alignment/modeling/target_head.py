@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import Fault, SetupError
-from .head import Term, chunked_logps
-from .mixin import mix_in
+from alignment.errors import Fault, SetupError
+from alignment.modeling.head import Term, chunked_logps
+from alignment.modeling.mixin import mix_in
 
 
 class TargetLinear(nn.Linear):

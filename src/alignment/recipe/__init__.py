@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .files import available_recipes
-from .recipe import Recipe, load_recipe
-from .schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
+from alignment.recipe.files import available_recipes
+from alignment.recipe.recipe import Recipe, load_recipe
+from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
 
 __all__ = [
     "DataArguments",

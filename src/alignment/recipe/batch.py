@@ -7,8 +7,7 @@ from math import isqrt
 from typing import Any, NamedTuple
 
 from alignment.errors import Fault
-
-from .bounds import MOST_PAIRS
+from alignment.recipe.bounds import MOST_PAIRS
 
 _USUAL_MICRO_BATCH = 2
 """Micro-batch when only global_batch_size is stated; a larger one only pads more."""

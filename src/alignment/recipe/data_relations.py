@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from alignment.errors import Fault
 from alignment.methods import METHODS
-
-from .settings import Settings
+from alignment.recipe.settings import Settings
 
 _IN_MIXTURE = {
     "dataset_config": "config in each of dataset_mixture.datasets",

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, UserError
-
-from .document import Origin
-from .files import could_be_path
-from .settings import Settings
+from alignment.recipe.document import Origin
+from alignment.recipe.files import could_be_path
+from alignment.recipe.settings import Settings
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
 _MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.blame import likely_key
 from alignment.errors import Fault, RecipeError, sentence_of
-
-from .batch import plan_batch
-from .check import check_document
-from .files import find_recipe, read_recipe, recipe_name
-from .frozen import thaw
-from .overrides import apply_overrides, parse_overrides
-from .schema import DataArguments, ModelArguments
+from alignment.recipe.batch import plan_batch
+from alignment.recipe.check import check_document
+from alignment.recipe.files import find_recipe, read_recipe, recipe_name
+from alignment.recipe.frozen import thaw
+from alignment.recipe.overrides import apply_overrides, parse_overrides
+from alignment.recipe.schema import DataArguments, ModelArguments
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

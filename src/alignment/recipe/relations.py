@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from alignment.errors import Fault, did_you_mean
-
-from .batch import batch_faults
-from .data_relations import DATA_RULES
-from .machine_relations import MACHINE_RULES
-from .method_relations import METHOD_RULES
-from .metric_relations import METRIC_RULES
-from .saving import SAVING_RULES
-from .schedule_relations import SCHEDULE_RULES
-from .settings import Settings
+from alignment.recipe.batch import batch_faults
+from alignment.recipe.data_relations import DATA_RULES
+from alignment.recipe.machine_relations import MACHINE_RULES
+from alignment.recipe.method_relations import METHOD_RULES
+from alignment.recipe.metric_relations import METRIC_RULES
+from alignment.recipe.saving import SAVING_RULES
+from alignment.recipe.schedule_relations import SCHEDULE_RULES
+from alignment.recipe.settings import Settings
 
 Rule = Callable[[Settings], Iterator[Fault]]
 

@@ -8,9 +8,8 @@ from functools import cache
 from typing import Any
 
 from alignment.recipe.fields import fields_of
-
-from .schema import DataArguments, ModelArguments
-from .types import hints
+from alignment.recipe.schema import DataArguments, ModelArguments
+from alignment.recipe.types import hints
 
 DEFAULTS: dict[str, Any] = {"bf16": False, "report_to": "none"}
 """Ours, whatever the config class says: TRL's turn bf16 on by themselves, which a recipe should not leave unsaid."""
