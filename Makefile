@@ -32,7 +32,7 @@ NPROC      ?= $(if $(filter zero3 zero3_offload fsdp2 ddp,$(ACCELERATE)),$(GPUS)
 WORLD      := $(shell expr $(NPROC) '*' $(NNODES))
 RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(NNODES) --machine_rank $(NODE_RANK) \
               --main_process_ip $(MASTER_ADDR) --main_process_port $(MASTER_PORT))
-LAUNCHER   := $(PY) -m alignment.launch --config_file $(CONFIG) --num_processes $(WORLD) $(RENDEZVOUS)
+LAUNCHER   := $(PY) -m alignment.run.launch --config_file $(CONFIG) --num_processes $(WORLD) $(RENDEZVOUS)
 ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
@@ -57,7 +57,7 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels first, building last
-	@$(PY) -m alignment.install_flash
+	@$(PY) -m alignment.cli.install_flash
 
 check: $(READY) ## check a recipe without training
 	@$(ALIGNMENT) check $(RECIPE) $(ARGS)

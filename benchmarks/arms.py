@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from workload import BETA, GAMMA_BETA_RATIO
 
-from alignment.data.batches import PaddedPreferenceCollator
-from alignment.data.packing import PackedPreferenceCollator
+from alignment.data.packed_batches import PackedPreferenceCollator
+from alignment.data.padded_batches import PaddedPreferenceCollator
 from alignment.losses import simpo_loss
-from alignment.modeling.packed import packed_logps
+from alignment.modeling.packed_forward import packed_logps
 
 Pairs = Sequence[dict[str, Any]]
 Loss = Callable[[PreTrainedModel, Pairs], Tensor]

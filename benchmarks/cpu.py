@@ -33,9 +33,9 @@ from workload import (
     sample_lengths,
 )
 
-from alignment.modeling.head import chunked_logps
-from alignment.modeling.packed import prepare_for_packing
-from alignment.throughput import Geometry, training_flops
+from alignment.modeling.chunked_logps import chunked_logps
+from alignment.modeling.flops import Geometry, training_flops
+from alignment.modeling.packed_forward import prepare_for_packing
 
 MICRO_BATCH = 2
 """Pairs of a padded micro-batch, as the reference trained Gemma-2."""

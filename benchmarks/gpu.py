@@ -31,11 +31,11 @@ from workload import SIZES, Size, balanced_micro_batches, build_model, even_micr
 
 from alignment.errors import sentence_of
 from alignment.modeling.attention import BACKENDS, needs_of, this_machine
+from alignment.modeling.compiled_elementwise import fuse_elementwise
 from alignment.modeling.device_memory import RESERVE, within_reach
-from alignment.modeling.fused import fuse_elementwise
-from alignment.modeling.packed import prepare_for_packing
-from alignment.modeling.recompute import checkpoint_first_layers, plan_memory, score_bytes
-from alignment.throughput import Geometry, PairLengths, peak_flops, training_flops
+from alignment.modeling.flops import Geometry, PairLengths, peak_flops, training_flops
+from alignment.modeling.memory_plan import checkpoint_first_layers, plan_memory, score_bytes
+from alignment.modeling.packed_forward import prepare_for_packing
 
 REFERENCE, TRL, OURS = "reference's method", "TRL's method", "ours"
 PADDED_MICRO_BATCH = 2

@@ -18,8 +18,8 @@ import measure
 from arms import ours, reference_method, run_step
 from workload import balanced_micro_batches, even_micro_batches, make_pairs, sample_lengths
 
-from alignment.modeling.recompute import Budget, checkpoint_first_layers
-from alignment.throughput import padded_tokens, training_flops
+from alignment.modeling.flops import padded_tokens, training_flops
+from alignment.modeling.memory_plan import Budget, checkpoint_first_layers
 
 RANKS, STEP_PAIRS, RUN_PAIRS, STEPS = 8, 128, 59_569, 24
 """Virtual ranks, pairs a step and of the run, and steps that are replayed."""

@@ -17,15 +17,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from workload import Size, build_model, make_pairs, sample_lengths
 
-from alignment.data.packing import PackedPreferenceCollator
+from alignment.data.packed_batches import PackedPreferenceCollator
 from alignment.modeling.attention import BACKENDS, Needs, this_machine
 from alignment.modeling.attention.probe import fault_of, fault_of_backend
 from alignment.modeling.attention.segments import attend as plain_attention
-from alignment.modeling.fused import fuse_elementwise
-from alignment.modeling.head import BLOCK_BYTES
-from alignment.modeling.packed import packed_logps, prepare_for_packing
-from alignment.modeling.recompute import bytes_per_token, checkpoint_first_layers, plan_memory, score_bytes
-from alignment.throughput import Geometry
+from alignment.modeling.chunked_logps import BLOCK_BYTES
+from alignment.modeling.compiled_elementwise import fuse_elementwise
+from alignment.modeling.flops import Geometry
+from alignment.modeling.memory_plan import bytes_per_token, checkpoint_first_layers, plan_memory, score_bytes
+from alignment.modeling.packed_forward import packed_logps, prepare_for_packing
 
 Evidence = dict[str, Any]
 

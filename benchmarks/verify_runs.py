@@ -92,7 +92,7 @@ def training(
         file = (configuration or {}).get(setting.device)
         launched = [
             "-m",
-            "alignment.launch",
+            "alignment.run.launch",
             "--config_file",
             f"configs/accelerate/{file}.yaml",
             "--num_processes",

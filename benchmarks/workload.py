@@ -11,7 +11,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from alignment.data.balance import BalancedPlan
-from alignment.throughput import Geometry, PairLengths, forward_flops
+from alignment.modeling.flops import Geometry, PairLengths, forward_flops
 
 BETA, GAMMA_BETA_RATIO = 10.0, 0.5
 

@@ -33,7 +33,7 @@ def worker(result: Path) -> None:
 
     from alignment import SimPOConfig, SimPOTrainer
     from alignment.cli.exit import leave
-    from alignment.extensions import build_extensions
+    from alignment.run.extensions import build_extensions
 
     world = int(os.environ.get("WORLD_SIZE", 1))
     generator = torch.Generator().manual_seed(0)
@@ -109,7 +109,7 @@ def run_arm(config: str | None, result: Path) -> dict:
         command = [sys.executable, *command]
     else:
         launcher = ["--config_file", str(ROOT / f"configs/accelerate/{config}.yaml"), "--main_process_port", "0"]
-        command = [sys.executable, "-m", "alignment.launch", *launcher, "--num_processes", "2", *command]
+        command = [sys.executable, "-m", "alignment.run.launch", *launcher, "--num_processes", "2", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode != 0:

@@ -8,7 +8,7 @@
    needs one answer that does. Training never shows these system messages, so the model learns to do unasked what it
    can do when asked. Answers go to --samples, a chunk at a time; run the command again after an interruption and it
    goes on where it stopped. About twenty minutes on two cores.
-2. Judge: each answer by `alignment.sampling.rules.RULES[--rule]`.
+2. Judge: each answer by `alignment.scoring.rules.RULES[--rule]`.
 3. Pair: an answer that complies against the worst one that runs on (unfinished or too long), and the next that
    complies against the worst one that falls short (finished, not too long, wrong all the same). Answers that run on are
    far more frequent; trained on them alone, the model answers ever shorter until it falls short.
@@ -27,8 +27,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alignment.sampling.generate import Answer, draw_answers
-from alignment.sampling.rules import RULES, WORDS_MAX, WORDS_MIN, Judgement, words
+from alignment.generation.answers import Answer, draw_answers
+from alignment.scoring.rules import RULES, WORDS_MAX, WORDS_MIN, Judgement, words
 
 HERE = Path(__file__).resolve().parent.parent / "recipes" / "quickstart"
 SPLITS = {"train": "train", "heldout": "test"}
@@ -73,7 +73,7 @@ def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> 
     from rich.progress import track
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from alignment.modeling.embedded import resolve_embedded
+    from alignment.hub.bundled import resolve_embedded
 
     folder = resolve_embedded("embedded:SmolLM2-135M-Instruct")
     tokenizer = AutoTokenizer.from_pretrained(folder)

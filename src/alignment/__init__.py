@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from alignment.lazy import lazily
 
 __version__ = "0.1.0"
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
 # Names are resolved on first use: `import alignment` must not import torch for a `--help` or a recipe error.
 _EXPORTS = {
-    "METHODS": "methods",
-    "ORPOConfig": "trainers.config",
-    "ORPOTrainer": "trainers.orpo",
-    "Recipe": "recipe",
-    "SimPOConfig": "trainers.config",
-    "SimPOTrainer": "trainers.simpo",
-    "load_recipe": "recipe",
-    "orpo_loss": "losses",
-    "simpo_loss": "losses",
+    "METHODS": "alignment.methods",
+    "ORPOConfig": "alignment.trainers.config",
+    "ORPOTrainer": "alignment.trainers.orpo",
+    "Recipe": "alignment.recipe",
+    "SimPOConfig": "alignment.trainers.config",
+    "SimPOTrainer": "alignment.trainers.simpo",
+    "load_recipe": "alignment.recipe",
+    "orpo_loss": "alignment.losses",
+    "simpo_loss": "alignment.losses",
 }
 
 __all__ = [
@@ -40,8 +41,4 @@ __all__ = [
     "simpo_loss",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+__getattr__ = lazily(__name__, _EXPORTS)

@@ -1,4 +1,4 @@
-"""Files written so that a reader finds the old content or the new, never half of one."""
+"""Where this package keeps things, and files written so that a reader finds the old content or the new."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def cache_root() -> Path:
+    """Folder of everything kept between runs: `$ALIGNMENT_CACHE`, or `~/.cache/alignment-handbook`."""
+    stated = os.environ.get("ALIGNMENT_CACHE")
+    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "alignment-handbook"
 
 
 @contextmanager

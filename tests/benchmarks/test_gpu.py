@@ -11,7 +11,7 @@ from arms import ours
 from gpu import Arm, Bench
 from workload import SIZES, build_model, make_pairs, sample_lengths
 
-from alignment.modeling.packed import prepare_for_packing
+from alignment.modeling.packed_forward import prepare_for_packing
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ from torch.nn.attention import flex_attention
 from transformers import Gemma2ForCausalLM, PreTrainedModel
 from workload import SIZES, config_of, make_pairs, sample_lengths
 
-from alignment.data.packing import PackedPreferenceCollator
+from alignment.data.packed_batches import PackedPreferenceCollator
 from alignment.losses import simpo_loss
-from alignment.modeling import head
+from alignment.modeling import chunked_logps as head
 from alignment.modeling.attention import attention_of, flash, layout
-from alignment.modeling.fused import fuse_elementwise
-from alignment.modeling.packed import packed_logps, prepare_for_packing
-from alignment.modeling.paired import share_prompts
-from alignment.modeling.recompute import checkpoint_first_layers
+from alignment.modeling.compiled_elementwise import fuse_elementwise
+from alignment.modeling.memory_plan import checkpoint_first_layers
+from alignment.modeling.packed_forward import packed_logps, prepare_for_packing
+from alignment.modeling.paired_forward import share_prompts
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 NINE_B = SIZES["gemma-2-9b"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from datasets import Dataset
 
-from alignment.data.batches import PaddedPreferenceCollator
-from alignment.data.packing import PackedPreferenceCollator
+from alignment.data.packed_batches import PackedPreferenceCollator
+from alignment.data.padded_batches import PaddedPreferenceCollator
 from alignment.data.sampler import PairDataset
 
 ROWS = {"prompt_ids": [[5, 6], [4]], "chosen_ids": [[7, 8], [7]], "rejected_ids": [[9], [8]]}

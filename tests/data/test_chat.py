@@ -77,8 +77,8 @@ DOUBLING = "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x =
     ],
 )
 def test_a_template_without_end_is_stopped(monkeypatch, source, message):
-    monkeypatch.setattr("alignment.data.bounds.SECONDS", 0.5)
-    monkeypatch.setattr("alignment.data.bounds.MEMORY", 100_000_000)
+    monkeypatch.setattr("alignment.recipe.template_limits.SECONDS", 0.5)
+    monkeypatch.setattr("alignment.recipe.template_limits.MEMORY", 100_000_000)
     tokenizer = gemma_tokenizer()
     tokenizer.chat_template = source
     with pytest.raises(RowFault, match=message) as caught:

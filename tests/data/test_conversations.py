@@ -7,9 +7,9 @@ from tiny import gemma_tokenizer
 
 from alignment.data import SFTRules, check_rows, prepare_rows, resolve_chat_template, shipped_templates
 from alignment.data.encode import labels_of
-from alignment.data.marks import begin_with_bos
-from alignment.data.template import GENERATION
+from alignment.data.template_markers import begin_with_bos
 from alignment.errors import DataError
+from alignment.recipe.chat_templates import GENERATION
 
 TURNS = [
     {"role": "system", "content": "Be kind."},

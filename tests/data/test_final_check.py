@@ -6,7 +6,7 @@ import pytest
 from tiny import gemma_tokenizer, write_jsonl
 
 from alignment.data import DPORules, SFTRules, TokenRules, check_rows, load_dataset_splits, prepare_rows, prepare_splits
-from alignment.data.marks import begin_with_bos, template_marks
+from alignment.data.template_markers import begin_with_bos, template_marks
 from alignment.errors import DataError
 from alignment.recipe.schema import DataArguments
 
@@ -192,7 +192,7 @@ def test_tools_that_the_template_writes_are_read(rules):
 
 
 def test_a_template_that_must_be_stopped_on_every_row_is_refused_at_once(monkeypatch):
-    monkeypatch.setattr("alignment.data.bounds.SECONDS", 0.2)
+    monkeypatch.setattr("alignment.recipe.template_limits.SECONDS", 0.2)
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     rows = [pair(prompt=f"Why {number}?") for number in range(50)]
     with pytest.raises(

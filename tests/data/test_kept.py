@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from alignment.data.kept import keep
+from alignment.data.disk_cache import keep
 
 
 def write(folder, *, slowly=0.0):

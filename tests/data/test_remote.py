@@ -13,7 +13,7 @@ import sys
 import pytest
 from tiny import preference_rows
 
-from alignment.local_hub import HubServer
+from alignment.rehearsal.local_hub import HubServer
 
 pytestmark = pytest.mark.slow
 

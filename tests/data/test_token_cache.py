@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from tiny import gemma_tokenizer, preference_rows
 
-from alignment.data import TokenRules, check_rows, prepare_rows, tokenize_preference, workers
+from alignment.data import TokenRules, check_rows, prepare_rows, processes, tokenize_preference
 from alignment.data import cache as cache_module
 from alignment.errors import DataError, SetupError
 
@@ -50,7 +50,7 @@ def entries(folder):
 
 @pytest.mark.parametrize("num_proc", [None, 2])
 def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, monkeypatch, num_proc):
-    monkeypatch.setattr(workers, "PARALLEL_FROM", 10)
+    monkeypatch.setattr(processes, "PARALLEL_FROM", 10)
     expected = [tokenize_preference(row, tokenizer, **LENGTHS) for row in rows]
     kept = prepare_rows(rows, tokenizer, RULES, cache=tmp_path, num_proc=num_proc).dataset
     unkept = prepare_rows(rows, tokenizer, RULES, num_proc=num_proc).dataset
@@ -181,17 +181,17 @@ def test_an_interrupt_of_all_processes_at_once_is_one(tmp_path):
 import multiprocess, time
 from pathlib import Path
 from datasets import Dataset, Features, Value
-from alignment.data import workers
+from alignment.data import processes
 
 def slow(batch):
     Path({str(tmp_path / "started")!r}).touch()
     time.sleep(60)
     return batch
 
-workers.PARALLEL_FROM = 2
+processes.PARALLEL_FROM = 2
 rows = Dataset.from_dict({{"a": [1, 2, 3, 4]}})
 try:
-    workers.map_batches(rows, slow, Features({{"a": Value("int64")}}), scratch=Path({str(tmp_path)!r}), num_proc=2)
+    processes.map_batches(rows, slow, Features({{"a": Value("int64")}}), scratch=Path({str(tmp_path)!r}), num_proc=2)
 except KeyboardInterrupt:
     print("interrupted")
 """

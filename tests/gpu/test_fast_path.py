@@ -7,14 +7,14 @@ import torch
 from tiny import gemma2_config
 from transformers import AutoModelForCausalLM
 
-from alignment.data.batches import PaddedPreferenceCollator
-from alignment.data.packing import PackedPreferenceCollator
+from alignment.data.packed_batches import PackedPreferenceCollator
+from alignment.data.padded_batches import PaddedPreferenceCollator
 from alignment.modeling.attention import BACKENDS, Needs, Scores, SharedPrompts, attention_of, segments, this_machine
-from alignment.modeling.fused import fuse_elementwise
-from alignment.modeling.head import chunked_logps
+from alignment.modeling.chunked_logps import chunked_logps
+from alignment.modeling.compiled_elementwise import fuse_elementwise
 from alignment.modeling.logps import padded_logps
-from alignment.modeling.packed import packed_logps, prepare_for_packing
-from alignment.modeling.paired import share_prompts
+from alignment.modeling.packed_forward import packed_logps, prepare_for_packing
+from alignment.modeling.paired_forward import share_prompts
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

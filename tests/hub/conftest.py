@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from finished import finished_run
 
-from alignment.local_hub import HubServer
+from alignment.rehearsal.local_hub import HubServer
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,11 +18,6 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer  # noqa: F401
 
-import alignment.data.load
-import alignment.hub.finished
-import alignment.hub.prepare
-import alignment.hub.publish  # noqa: F401
-
 
 def main() -> None:
     torch.set_num_threads(1)

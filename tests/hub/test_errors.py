@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub.hf_api import RepoSibling
 
 from alignment.errors import SetupError
-from alignment.hub.download import _check_room, wanted_files
+from alignment.hub.downloads import _check_room, wanted_files
 from alignment.hub.errors import TransportError, explained, fault_of, patiently
 
 
@@ -67,7 +67,7 @@ def test_no_network_is_one_message_and_no_traceback(tmp_path: Path):
     code = """
 import sys
 from alignment.cli.exit import guarded
-from alignment.hub.download import fetch_model
+from alignment.hub.downloads import fetch_model
 sys.exit(guarded(lambda: fetch_model("them/model") and None))
 """
     environment = {

@@ -281,7 +281,7 @@ def test_a_failed_push_after_training_says_how_to_push_later(commands, hub, run_
     code = f"""
 import sys
 from alignment.cli.exit import guarded
-from alignment.hub.finished import publish_finished
+from alignment.publish.finished import publish_finished
 from alignment.recipe import load_recipe
 recipe = load_recipe({str(run_folder / "gemma2-tiny.yaml")!r}, ["--hub_model_id", "me/later"])
 sys.exit(guarded(lambda: publish_finished(recipe) and None))

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alignment.errors import SetupError
-from alignment.hub.plan import plan_publication, stale_files
-from alignment.hub.verify import verify_folder
+from alignment.publish.plan import plan_publication, stale_files
+from alignment.publish.verify import verify_folder
 
 
 def check(folder: Path, *, reload: bool = False) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alignment.cache_root import cache_root
 from alignment.errors import SetupError
-from alignment.modeling.embedded import EMBEDDED, is_embedded, resolve_embedded
+from alignment.files import cache_root
+from alignment.hub.bundled import EMBEDDED, is_embedded, resolve_embedded
 
 NAME = "SmolLM2-135M-Instruct"
 MODEL = EMBEDDED[NAME]

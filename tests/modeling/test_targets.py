@@ -7,8 +7,8 @@ from peft import get_peft_model
 from tiny import gemma2
 
 from alignment.errors import SetupError
+from alignment.modeling.adapter_targets import check_targets
 from alignment.modeling.peft import lora_config
-from alignment.modeling.targets import check_targets
 from alignment.recipe import ModelArguments
 
 

@@ -15,10 +15,10 @@ from finished import RECIPE, finished_run, write_recipe
 from transformers import Trainer
 
 from alignment.recipe import load_recipe
+from alignment.redaction import portable, portable_command
+from alignment.report.base_model import model_origin
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 from alignment.report.manifest import describe_model, optimisation_facts, read_manifest, write_manifest
-from alignment.report.origin import model_origin
-from alignment.report.portable import portable, portable_command
 
 CONTRACT = {
     "distributed",

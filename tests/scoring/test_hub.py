@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scored import conversations, save_reward_model
 
-from alignment.local_hub import HubServer
+from alignment.rehearsal.local_hub import HubServer
 from alignment.scoring import load_scorer
 
 CODE = """

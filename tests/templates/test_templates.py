@@ -9,7 +9,7 @@ from tiny import gemma_tokenizer
 from alignment.data import resolve_chat_template, shipped_templates
 from alignment.data.chat import render, render_marked
 from alignment.data.pairs import RowFault
-from alignment.data.template import GenerationBlock
+from alignment.recipe.chat_templates import GenerationBlock
 
 SYSTEM = {"role": "system", "content": " Be brief. "}
 EMPTY_SYSTEM = {"role": "system", "content": ""}

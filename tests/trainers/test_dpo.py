@@ -9,7 +9,7 @@ from peft import LoraConfig
 from tiny import gemma2, gemma_tokenizer, preference_rows
 from transformers import AutoModelForCausalLM
 
-from alignment.modeling.paired import lengths_in, row_indices
+from alignment.modeling.paired_forward import lengths_in, row_indices
 from alignment.trainers.dpo import DPOTrainer, preference_collator
 from alignment.trainers.dpo_config import DPOConfig
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from alignment.modeling.peft import with_adapter
 from alignment.output.saved import NotWhatWasTrained, check_saved, conversation_logps
 from alignment.recipe import ModelArguments, load_recipe
-from alignment.run import run
+from alignment.run.train import run
 
 ADAPTED = [
     {"lora_target_modules": ["q_proj", "lm_head"]},

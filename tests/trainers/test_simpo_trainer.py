@@ -202,7 +202,7 @@ def test_padding_is_told_by_the_mask_not_by_the_id(tmp_path, tokenizer, tokens):
 
 
 def test_the_collator_lays_out_the_worked_example():
-    from alignment.data.batches import PaddedPreferenceCollator
+    from alignment.data.padded_batches import PaddedPreferenceCollator
 
     pair = {"prompt_ids": [5, 6], "chosen_ids": [7, 8], "rejected_ids": [9], "weight": 1.0, "index": 3}
     batch = PaddedPreferenceCollator(0)([pair])

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import typer
 
-from alignment.cache_root import cache_root
 from alignment.errors import EXIT_USER, Preempted, UserError
-from alignment.failure import RunFailed, sentence, write_log
+from alignment.files import cache_root
+from alignment.run.failure import RunFailed, sentence, write_log
 
 PATIENCE = 10.0
 """Seconds that a rank leaves to the one whose message comes first: rank 0 when all share a fault, or the rank that

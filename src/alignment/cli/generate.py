@@ -44,10 +44,10 @@ def generate(
 
     import torch
 
-    from alignment.generate import answer, trained_model
+    from alignment.generation.ask import answer, trained_model
     from alignment.modeling.load import as_saved
     from alignment.recipe import load_recipe
-    from alignment.run import chat_template
+    from alignment.run.train import chat_template
 
     recipe = load_recipe(source, overrides)
     asked = dataclasses.replace(

@@ -12,7 +12,7 @@ from alignment.cli.arguments import Config, Words, recipe_and_overrides
 
 if TYPE_CHECKING:
     from alignment.hub.account import Destination
-    from alignment.hub.plan import Plan
+    from alignment.publish.plan import Plan
 
 
 def push(
@@ -37,10 +37,10 @@ def push(
 ) -> None:
     """Publish a finished run on the Hub, verified, in one commit."""
     source, overrides = recipe_and_overrides(words, config)
-    from alignment.hub.finished import destination_of, tell
-    from alignment.hub.plan import plan_publication
-    from alignment.hub.publish import publish
-    from alignment.hub.verify import verify_folder
+    from alignment.publish.finished import destination_of, tell
+    from alignment.publish.plan import plan_publication
+    from alignment.publish.publish import publish
+    from alignment.publish.verify import verify_folder
     from alignment.recipe import load_recipe
 
     recipe = load_recipe(source, overrides)

@@ -21,6 +21,6 @@ def rehearse(
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the Hub's client is imported; a rehearsal takes what is here
     source, overrides = recipe_and_overrides(words, config)
-    from alignment.rehearsal.story import rehearse
+    from alignment.rehearsal.rehearse import rehearse
 
     return rehearse(source, overrides, keep=keep)

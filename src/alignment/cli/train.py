@@ -11,7 +11,7 @@ from alignment.cli.arguments import Config, Words, recipe_and_overrides
 
 def train(context: typer.Context, words: Words = None, config: Config = None) -> None:
     """Train a recipe; the same command continues an interrupted run."""
-    from alignment.launch import end_with_launcher, let_memory_grow
+    from alignment.run.launch import end_with_launcher, let_memory_grow
     from alignment.terminal import tidy_output
 
     tidy_output()
@@ -23,6 +23,6 @@ def train(context: typer.Context, words: Words = None, config: Config = None) ->
     from alignment.recipe import load_recipe
 
     recipe = load_recipe(source, overrides, method=context.obj)
-    from alignment.run import run
+    from alignment.run.train import run
 
     run(recipe)

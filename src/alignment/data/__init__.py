@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from alignment.lazy import lazily
 
-# Names are resolved on first use: tokenising one row must not import `datasets`, nor checking a recipe torch.
+# Tokenizing one row must not import `datasets`, nor checking a recipe torch.
 _EXPORTS = {
-    "CheckedRows": "check",
-    "DPORules": "rules",
-    "Pair": "pairs",
-    "PairText": "chat",
-    "PreparedRows": "cache",
-    "RowFault": "messages",
-    "SFTRules": "rules",
-    "SourceFacts": "sources",
-    "Splits": "load",
-    "TokenRules": "rules",
-    "TokenSplits": "splits",
-    "TokenStatistics": "statistics",
-    "TokenizedPair": "tokenize",
-    "check_rows": "check",
-    "load_dataset_splits": "load",
-    "prepare_rows": "cache",
-    "prepare_splits": "splits",
-    "render_pair": "chat",
-    "resolve_chat_template": "template",
-    "shipped_templates": "template",
-    "tokenize_pair": "tokenize",
-    "tokenize_preference": "tokenize",
+    "CheckedRows": "alignment.data.check",
+    "DPORules": "alignment.data.token_rules",
+    "Pair": "alignment.data.pairs",
+    "PairText": "alignment.data.chat",
+    "PreparedRows": "alignment.data.cache",
+    "RowFault": "alignment.data.messages",
+    "SFTRules": "alignment.data.token_rules",
+    "SourceFacts": "alignment.data.sources",
+    "Splits": "alignment.data.load",
+    "TokenRules": "alignment.data.token_rules",
+    "TokenSplits": "alignment.data.splits",
+    "TokenStatistics": "alignment.data.statistics",
+    "TokenizedPair": "alignment.data.tokenize",
+    "check_rows": "alignment.data.check",
+    "load_dataset_splits": "alignment.data.load",
+    "prepare_rows": "alignment.data.cache",
+    "prepare_splits": "alignment.data.splits",
+    "render_pair": "alignment.data.chat",
+    "resolve_chat_template": "alignment.recipe.chat_templates",
+    "shipped_templates": "alignment.recipe.chat_templates",
+    "tokenize_pair": "alignment.data.tokenize",
+    "tokenize_preference": "alignment.data.tokenize",
 }
 
 __all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+__getattr__ = lazily(__name__, _EXPORTS)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.arrow import open_rows, write_rows
+from alignment.data.disk_cache import keep, passing_folder
 from alignment.data.encode import Encoder
-from alignment.data.findings import Findings
 from alignment.data.fingerprint import content_fingerprint, digest_of, tokenizer_fingerprint
 from alignment.data.form import place_of
-from alignment.data.kept import keep, passing_folder
-from alignment.data.rules import Rules
+from alignment.data.processes import map_batches, workers_for
+from alignment.data.row_findings import OnBadRow
 from alignment.data.statistics import TokenStatistics, token_statistics
+from alignment.data.token_findings import Findings
+from alignment.data.token_rules import Rules
 from alignment.data.tokenize import ALGORITHM
-from alignment.data.verdict import OnBadRow
-from alignment.data.workers import map_batches, workers_for
 
 if TYPE_CHECKING:
     from datasets import Dataset

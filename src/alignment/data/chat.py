@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from alignment.data.bounds import OutOfTime, bounded
 from alignment.data.pairs import RowFault
-from alignment.data.template import shipped_templates
 from alignment.errors import DataError, Fault, sentence_of
+from alignment.recipe.chat_templates import shipped_templates
+from alignment.recipe.template_limits import OutOfTime, bounded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from alignment.data.arrow import open_rows, write_rows
+from alignment.data.disk_cache import passing_folder
 from alignment.data.form import (
     Kind,
     checked_row,
@@ -24,10 +25,9 @@ from alignment.data.form import (
     require_columns,
     unread_of,
 )
-from alignment.data.kept import passing_folder
 from alignment.data.messages import RowFault, without_nulls
-from alignment.data.verdict import OnBadRow, Tally, Verdict
-from alignment.data.workers import map_batches
+from alignment.data.processes import map_batches
+from alignment.data.row_findings import OnBadRow, Tally, Verdict
 from alignment.errors import DataError, Fault, sentence_of
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alignment.data.answers import Span, answer_spans
+from alignment.data.answer_spans import Span, answer_spans
 from alignment.data.chat import UNBOUNDED, PairText, render_pair
-from alignment.data.final import ENDLESS, FULL, FinalCheck, Notes
 from alignment.data.messages import Message, RowFault, read_tools, unpack
 from alignment.data.pairs import Pair, read_conversation, read_pair
-from alignment.data.rules import DPORules, Rules, SFTRules, TokenRules
+from alignment.data.token_check import ENDLESS, FULL, FinalCheck, Notes
+from alignment.data.token_rules import DPORules, Rules, SFTRules, TokenRules
 from alignment.data.tokenize import TokenizedPair, encode, finish, no_eos
 from alignment.errors import DataError, Fault
 

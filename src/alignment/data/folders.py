@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from alignment.data.file_kind import is_settings
 from alignment.data.readers import JSON_SUFFIXES, TABLE_SUFFIXES
-from alignment.data.sniff import is_settings
 from alignment.errors import DataError, Fault, did_you_mean
 
 OBJECT_SUFFIXES = (*JSON_SUFFIXES, *TABLE_SUFFIXES)

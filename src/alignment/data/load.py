@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from alignment.data.disk_cache import passing_folder
 from alignment.data.fingerprint import digest_of
 from alignment.data.form import Kind
-from alignment.data.kept import passing_folder
 from alignment.data.slices import split_name
 from alignment.data.sources import Loaded, Request, SourceFacts, load_source
 from alignment.errors import DataError, Fault

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from alignment.data.file_kind import refuse_content
 from alignment.data.messages import LONGEST, RowFault, too_long
-from alignment.data.sniff import refuse_content
 from alignment.errors import DataError, Fault, sentence_of
 
 HEAD = 64 * 2**10

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.arrow import open_rows
 from alignment.data.check import ALGORITHM, Rows, write_checked
+from alignment.data.disk_cache import digest_of_file, keep
 from alignment.data.files import FileRows, find_local, read_local
 from alignment.data.fingerprint import content_fingerprint, digest_of
 from alignment.data.form import Kind
-from alignment.data.kept import digest_of_file, keep
 from alignment.data.remote import read_remote
+from alignment.data.row_findings import Verdict
 from alignment.data.slices import slice_of, split_name
-from alignment.data.verdict import Verdict
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alignment.data.cache import PreparedRows, place_in, prepare_rows
 from alignment.data.load import Splits
-from alignment.data.rules import Rules
+from alignment.data.row_findings import OnBadRow
 from alignment.data.sources import SourceFacts
-from alignment.data.verdict import OnBadRow
+from alignment.data.token_rules import Rules
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from alignment.data.chat import GenerationPrompt, PairText, render_pair
 from alignment.data.messages import RowFault, read_tools
 from alignment.data.pairs import read_pair
-from alignment.data.rules import TokenRules, Truncation, TruncationMode
+from alignment.data.token_rules import TokenRules, Truncation, TruncationMode
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignment.modeling.head import BLOCK_BYTES
-from alignment.throughput import Geometry
+from alignment.modeling.chunked_logps import BLOCK_BYTES
+from alignment.modeling.flops import Geometry
 
 RESERVE = 0.08
 """Share of the memory within reach that is left to fragmentation and to kernels' workspaces."""

@@ -19,14 +19,14 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME, cached_file
 
-from alignment.data.marks import begin_with_bos
+from alignment.data.template_markers import begin_with_bos
 from alignment.errors import Fault, SetupError
-from alignment.modeling.embedded import is_embedded, resolve_embedded
-from alignment.modeling.folder import CONFIG, model_faults, tokenizer_faults
+from alignment.hub.bundled import is_embedded, resolve_embedded
+from alignment.modeling.completeness import incomplete_faults, shape_faults
+from alignment.modeling.folder_check import CONFIG, model_faults, tokenizer_faults
+from alignment.modeling.loading_errors import told
 from alignment.modeling.peft import quantization_config
-from alignment.modeling.told import told
 from alignment.modeling.vocabulary import generation_faults, vocabulary_faults
-from alignment.modeling.whole import incomplete_faults, shape_faults
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from alignment.data.marks import askable, stop_ids, template_marks
 from alignment.data.messages import RowFault
+from alignment.data.template_markers import askable, stop_ids, template_marks
 from alignment.errors import Fault, SetupError
 
 

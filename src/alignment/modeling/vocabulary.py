@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from alignment.errors import Fault
-from alignment.modeling.folder import GENERATION
+from alignment.modeling.folder_check import GENERATION
 
 _SAMPLE = "Why does bread rise? Yeast makes 3 or 4 bubbles."
 _IMAGE_MARKS = ("image_token", "boi_token", "eoi_token", "audio_token", "video_token")

@@ -10,17 +10,17 @@ from typing import Any, Literal
 from alignment.errors import Fault, RecipeError, did_you_mean
 from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
-from alignment.recipe.document import Document, Origin
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze
-from alignment.recipe.keys import MOVED, NOT_HERE, unknown_key
-from alignment.recipe.places import Places
+from alignment.recipe.paths import Places
 from alignment.recipe.relations import relation_faults
+from alignment.recipe.renamed_keys import MOVED, NOT_HERE, unknown_key
+from alignment.recipe.sample_evaluation import SampleEvaluation
 from alignment.recipe.saving import save_arguments
 from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
 from alignment.recipe.settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
 from alignment.recipe.types import convert, hints, plain, required
-from alignment.sampling.config import SampleEvaluation
+from alignment.recipe.yaml_document import Document, Origin
 
 _ROOT: Mapping[str, Any] = {
     "method": str,

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from alignment.cache_root import cache_root
+from alignment.files import cache_root
 from alignment.methods import METHODS
 from alignment.recipe.types import hints
 

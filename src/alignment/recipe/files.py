@@ -8,7 +8,7 @@ from os.path import expanduser
 from pathlib import Path
 
 from alignment.errors import Fault, RecipeError
-from alignment.recipe.document import Document, Plain, merge, read_document
+from alignment.recipe.yaml_document import Document, Plain, merge, read_document
 
 _SUFFIXES = (".yaml", ".yml")
 _MAIN = "config"

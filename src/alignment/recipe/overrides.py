@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from alignment.errors import Fault, RecipeError
-from alignment.recipe.document import DEEPEST, Document, Origin, Plain, join, merge, parse_value
+from alignment.recipe.yaml_document import DEEPEST, Document, Origin, Plain, join, merge, parse_value
 
 _OPTION = re.compile(r"--[A-Za-z_]")
 _PART = re.compile(r"\[([0-9]{1,9})\]|([^.\[\]]+)")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.blame import likely_key
 from alignment.errors import Fault, RecipeError, sentence_of
 from alignment.recipe.batch import plan_batch
+from alignment.recipe.blame import likely_key
 from alignment.recipe.check import check_document
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
 from alignment.recipe.frozen import thaw
@@ -19,7 +19,7 @@ from alignment.recipe.schema import DataArguments, ModelArguments
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from alignment.sampling.config import SampleEvaluation
+    from alignment.recipe.sample_evaluation import SampleEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from alignment.errors import Fault, did_you_mean
-from alignment.recipe.document import Plain, join
+from alignment.recipe.yaml_document import Plain, join
 
 _FINITE = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
 _WORDS = {

@@ -1,1 +1,1 @@
-"""The whole life of a recipe on a laptop, offline, in a few minutes: see `alignment.rehearsal.story`."""
+"""The whole life of a recipe on a laptop, offline, in a few minutes: see `alignment.rehearsal.rehearse`."""

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alignment.sampling.config import SampleEvaluation
-from alignment.sampling.measure import prompt_rows
+from alignment.evaluation.measure import prompt_rows
+from alignment.recipe.sample_evaluation import SampleEvaluation
 
 PROMPTS = 3
 

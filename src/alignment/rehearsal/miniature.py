@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from alignment.data import resolve_chat_template
-from alignment.modeling.embedded import cache_root, embedded_model, is_embedded
+from alignment.hub.bundled import cache_root, embedded_model, is_embedded
 from alignment.recipe import ModelArguments
 from alignment.rehearsal.families import FALLBACK, FAMILIES, KNOWN, Family
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from alignment.methods import METHODS, Method
+from alignment.output.finished_run import FinishedRun
+from alignment.output.folder import CURVES
 from alignment.report import sections
 from alignment.report.credits import DATASETS, MODELS, TRL, credit
-from alignment.report.finished_run import FinishedRun
 from alignment.report.samples import sampled_answers
-from alignment.run_folder import CURVES
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard, ModelCardData

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.files import write_json
+from alignment.output.folder import MANIFEST
+from alignment.redaction import portable, portable_command
+from alignment.report.base_model import model_origin
 from alignment.report.machine import git_facts, hardware_facts, version_facts
-from alignment.report.origin import model_origin
-from alignment.report.portable import portable, portable_command
-from alignment.run_folder import MANIFEST
 
 if TYPE_CHECKING:
     import torch

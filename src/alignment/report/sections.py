@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator
 
 from alignment.methods import Method
-from alignment.report.finished_run import FinishedRun
-from alignment.report.wording import count, duration, last, median, plural, shown, size
+from alignment.output.finished_run import FinishedRun
+from alignment.report.formatting import count, duration, last, median, plural, shown, size
 
 Rows = list[tuple[str, str]]
 

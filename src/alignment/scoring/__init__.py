@@ -5,17 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from alignment.lazy import lazily
 
-# Resolved on first use: naming a scorer in a recipe must not import torch.
-_EXPORTS = {"Scorer": "scorer", "load_scorer": "load"}
+# Naming a scorer in a recipe must not import torch.
+_EXPORTS = {"Scorer": "alignment.scoring.scorer", "load_scorer": "alignment.scoring.load"}
 
 __all__ = ["Scorer", "load_scorer"]
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazily(__name__, _EXPORTS)

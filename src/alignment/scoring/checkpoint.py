@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers.utils import logging
 
 from alignment.errors import Fault, SetupError, UserError, did_you_mean, sentence_of
-from alignment.hub.download import fetch_model
-from alignment.modeling.embedded import is_embedded
+from alignment.hub.bundled import is_embedded
+from alignment.hub.downloads import fetch_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _INDEX = "model.safetensors.index.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, SetupError, did_you_mean
-from alignment.modeling.embedded import is_embedded
+from alignment.hub.bundled import is_embedded
 from alignment.scoring.scorer import Scorer
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

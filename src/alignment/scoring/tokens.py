@@ -10,8 +10,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from alignment.data.chat import render
 from alignment.data.pairs import RowFault
-from alignment.data.template import resolve_chat_template
 from alignment.errors import DataError, Fault, SetupError, sentence_of
+from alignment.recipe.chat_templates import resolve_chat_template
 from alignment.scoring.scorer import Conversation, row_name
 
 _NO_LIMIT = 10**9

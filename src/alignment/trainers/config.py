@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
 from alignment.data.chat import GenerationPrompt
-from alignment.data.rules import Truncation, TruncationMode
+from alignment.data.token_rules import Truncation, TruncationMode
 
 
 def computes_bf16() -> bool:

@@ -14,7 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignment.modeling.dropout import disable_dropout
-from alignment.modeling.paired import WithPairLengths, share_prompts
+from alignment.modeling.paired_forward import WithPairLengths, share_prompts
 from alignment.trainers.dpo_config import DPOConfig
 from alignment.trainers.layouts import quicken
 from alignment.trainers.measured import MeasuredTrainer

@@ -9,14 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
-from alignment.data.batches import PaddedPreferenceCollator
-from alignment.data.packing import PackedPreferenceCollator
-from alignment.modeling.fused import fuse_elementwise
+from alignment.data.packed_batches import PackedPreferenceCollator
+from alignment.data.padded_batches import PaddedPreferenceCollator
+from alignment.modeling.compiled_elementwise import fuse_elementwise
 from alignment.modeling.logps import CompletionLogps, padded_logps
-from alignment.modeling.packed import WithLayoutIndices, packed_logps, prepare_for_packing
-from alignment.precision import compute_dtype
+from alignment.modeling.packed_forward import WithLayoutIndices, packed_logps, prepare_for_packing
+from alignment.modeling.precision import compute_dtype
 from alignment.trainers.config import ReferenceFreeConfig
-from alignment.trainers.packing import Packing, plan_packing
+from alignment.trainers.packing_plan import Packing, plan_packing
 
 
 @dataclass(frozen=True, kw_only=True)

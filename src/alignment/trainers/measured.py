@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import Trainer
 
-from alignment.callbacks.throughput import Throughput
+from alignment.trainers.throughput import Throughput
 
 
 class MeasuredTrainer(Trainer):

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from alignment.cache_root import cache_root
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan, training_sampler
-from alignment.metrics import MeanMeter, preference_terms
+from alignment.files import cache_root
 from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
-from alignment.trainers.packing import apply_packing, global_batch_size
+from alignment.trainers.metrics import MeanMeter, preference_terms
+from alignment.trainers.packing_plan import apply_packing, global_batch_size
 from alignment.trainers.whole_steps import WholeStepTrainer, collated_step
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import trl
 
-from alignment.data.rules import AssistantTurns
+from alignment.data.token_rules import AssistantTurns
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignment.throughput import PairLengths
+from alignment.modeling.flops import PairLengths
 
 
 class SharedPrompts:

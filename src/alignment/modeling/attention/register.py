@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 
 from alignment.modeling.attention.attend import Attend, Scores
 from alignment.modeling.attention.layout import SharedPrompts
-from alignment.modeling.head import compute_dtype_of
+from alignment.modeling.chunked_logps import compute_dtype_of
 
 NAME = "alignment_shared_prompts"
 

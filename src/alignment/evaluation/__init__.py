@@ -1,0 +1,1 @@
+"""What a model answers, measured: before and after training, with intervals."""

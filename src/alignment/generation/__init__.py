@@ -1,0 +1,1 @@
+"""Answers of a language model: to one question, and to many at once."""

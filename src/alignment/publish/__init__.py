@@ -1,0 +1,1 @@
+"""A finished run to the Hub: planned, verified, sent in one commit, compared."""

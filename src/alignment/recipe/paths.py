@@ -1,0 +1,173 @@
+"""Files, folders and Hub ids that a recipe names: found now, not after the model has been loaded.
+
+A relative path starts from the working directory, then from the folder of the YAML file that states it, then from the
+recipe's folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from os.path import expanduser
+from pathlib import Path
+from typing import Any
+
+from alignment.errors import Fault, UserError
+from alignment.recipe.files import could_be_path
+from alignment.recipe.settings import Settings
+from alignment.recipe.yaml_document import Origin
+
+_DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
+_MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")
+EMBEDDED = "embedded:"
+
+
+class Places:
+    """Looks up what the recipe names.
+
+    `found` maps dotted keys to absolute paths, where those who use the value would not find it as it is stated.
+    """
+
+    def __init__(self, recipe: Path, origin: Callable[[str], Origin | None]) -> None:
+        self.found: dict[str, str] = {}
+        self._recipe = recipe
+        self._origin = origin
+
+    def faults(self, settings: Settings) -> Iterator[Fault]:
+        """Every place that is not there, or could not be one."""
+        for key in _MODEL_KEYS:
+            if settings.sound(key) and settings[key]:
+                yield from self._model(key, settings[key])
+        for key, source in _datasets(settings):
+            yield from self._dataset(key, source)
+        if settings.sound("chat_template") and settings["chat_template"]:
+            yield from self._template("chat_template", settings["chat_template"])
+        if settings.sound("sample_evaluation"):
+            for name in ("prompts", "control_prompts"):
+                value = (settings["sample_evaluation"] or {}).get(name)
+                if value:
+                    yield from self._file(f"sample_evaluation.{name}", value)
+        if settings.sound("output_dir") and settings["output_dir"]:
+            yield from self._output(settings["output_dir"])
+        if settings.sound("hub_model_id") and settings["hub_model_id"] and not _is_hub_id(settings["hub_model_id"]):
+            yield Fault(
+                key="hub_model_id",
+                value=settings["hub_model_id"],
+                rule="is not a name that the Hub takes",
+                remedy="such as my-name/gemma-2-9b-it-SimPO: letters, digits, -, _ and . only",
+            )
+
+    def _output(self, value: str) -> Iterator[Fault]:
+        if not could_be_path(str(Path.cwd() / expanduser(value))):
+            yield Fault(
+                key="output_dir", value=value, rule="is longer than a file system takes", remedy="choose a shorter one"
+            )
+        elif Path(value).is_file():
+            yield Fault(key="output_dir", value=value, rule="is a file", remedy="name a folder; it is created")
+
+    def _model(self, key: str, value: str) -> Iterator[Fault]:
+        if value.startswith(EMBEDDED):
+            from alignment.hub.bundled import embedded_model
+
+            try:
+                embedded_model(value)
+            except UserError as error:
+                yield from error.faults
+            return
+        path = self._find(key, value)
+        if path is not None and (_is_path(value) or (path / "config.json").is_file()):
+            self._note(key, value, path, Path.cwd())
+            if key == "model_name_or_path" and not (path / "config.json").is_file():
+                yield Fault(
+                    key=key,
+                    value=value,
+                    rule="holds no config.json, so it is no model",
+                    remedy="give a folder written by save_pretrained",
+                )
+        elif _is_path(value):
+            yield self._missing(key, value, "give a Hub id, or a folder written by save_pretrained")
+        elif not _is_hub_id(value):
+            yield Fault(
+                key=key, value=value, rule="is neither a Hub id nor a folder", remedy="such as google/gemma-2-9b-it"
+            )
+
+    def _dataset(self, key: str, value: str) -> Iterator[Fault]:
+        path = self._find(key, value)
+        if path is not None:
+            self._note(key, value, path, Path.cwd(), self._recipe.parent)
+        elif _is_path(value) or value.endswith(_DATA_SUFFIXES):
+            yield self._missing(key, value, "give a Hub id, or a JSON, JSONL or Parquet file or folder")
+        elif not _is_hub_id(value):
+            yield Fault(
+                key=key,
+                value=value,
+                rule="is neither a Hub id nor a file or folder",
+                remedy="such as princeton-nlp/gemma2-ultrafeedback-armorm, or data/pairs.jsonl",
+            )
+
+    def _template(self, key: str, value: str) -> Iterator[Fault]:
+        from alignment.recipe.chat_templates import resolve_chat_template
+
+        inline = "{{" in value or "{%" in value
+        path = None if inline else self._find(key, value)
+        if path is None and not inline and (_is_path(value) or not could_be_path(value)):
+            yield self._missing(key, value, "give a file, inline Jinja, or the name of a shipped template")
+            return
+        if path is not None and path.is_file():
+            self._note(key, value, path, Path.cwd(), self._recipe.parent)
+        try:
+            resolve_chat_template(self.found.get(key, value), base=self._recipe.parent)
+        except UserError as error:
+            yield from error.faults
+
+    def _file(self, key: str, value: str) -> Iterator[Fault]:
+        path = self._find(key, value)
+        if path is None or not path.is_file():
+            yield self._missing(key, value, "give a file")
+        else:
+            self.found[key] = str(path)
+
+    def _find(self, key: str, value: str) -> Path | None:
+        if not could_be_path(value):
+            return None
+        paths = (folder / expanduser(value) for folder in self._folders(key))
+        return next((path.resolve() for path in paths if os.path.exists(path)), None)
+
+    def _folders(self, key: str) -> list[Path]:
+        origin = self._origin(key)
+        stated_in = [origin.path.parent] if origin and origin.path else []
+        return [Path.cwd(), *stated_in, self._recipe.parent]
+
+    def _note(self, key: str, value: str, path: Path, *searched: Path) -> None:
+        """Keeps `path` unless `value` leads to it from one of the folders that are `searched` anyway."""
+        if all((folder / expanduser(value)).resolve() != path for folder in searched):
+            self.found[key] = str(path)
+
+    def _missing(self, key: str, value: str, remedy: str) -> Fault:
+        folders = " or ".join(str(folder) for folder in dict.fromkeys(self._folders(key)))
+        looked = "" if Path(value).is_absolute() else f" in {folders}"
+        return Fault(key=key, value=value, rule=f"does not exist{looked}", remedy=remedy)
+
+
+def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.sound("dataset_name") and settings["dataset_name"]:
+        yield "dataset_name", settings["dataset_name"]
+    mixture: Mapping[str, Any] | None = settings["dataset_mixture"]
+    if settings.sound("dataset_mixture") and mixture is not None:
+        for at, source in enumerate(mixture["datasets"]):
+            yield f"dataset_mixture.datasets[{at}].id", source["id"]
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith(("/", "./", "../", "~")) or value in (".", "..")
+
+
+def _is_hub_id(value: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(value)
+    except HFValidationError:
+        return False
+    return True

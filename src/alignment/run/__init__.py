@@ -1,0 +1,1 @@
+"""The life of a run, from its first check to its report."""

@@ -1,0 +1,287 @@
+"""The story of a run, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+
+from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
+from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
+from alignment.errors import Preempted
+from alignment.evaluation.before_after import compare
+from alignment.evaluation.measure import Measurement, measure
+from alignment.files import cache_root, write_json
+from alignment.hub.account import check_destination
+from alignment.methods import METHODS
+from alignment.modeling.adapter_targets import check_targets
+from alignment.modeling.load import as_saved, load_policy, load_tokenizer, model_folder
+from alignment.modeling.loading_errors import told as told_of_model
+from alignment.modeling.peft import lora_config
+from alignment.modeling.precision import compute_dtype
+from alignment.output.final_save import plain_loading, save_final, save_settings
+from alignment.output.folder import CARD, CURVES, IDENTITY, RunFolder, claim
+from alignment.output.identity import run_identity, weights_fingerprint
+from alignment.planning.disk import check_room
+from alignment.publish.finished import destination_of, publish_finished
+from alignment.recipe import ModelArguments, Recipe
+from alignment.recipe.frozen import thaw
+from alignment.recipe.saving import SAVE_EVERY_MINUTES
+from alignment.redaction import write_portable
+from alignment.report.final_report import UNTIMED, report
+from alignment.run.callbacks.finite import StopOnNonFinite
+from alignment.run.callbacks.movement import WeightsMove
+from alignment.run.callbacks.preemption import StopOnSignal
+from alignment.run.callbacks.progress import show_progress
+from alignment.run.callbacks.saving import SaveSchedule
+from alignment.run.callbacks.sealing import SealCheckpoints
+from alignment.run.callbacks.tracking import RecipeTracking, link_model
+from alignment.run.extensions import build_extensions
+from alignment.run.failure import Journal, forget_logs, told
+from alignment.run.packages import check_packages
+from alignment.trainers.sharding import check_resumable, check_sharded
+
+
+def run(recipe: Recipe) -> Path:
+    """Train `recipe` to a finished folder, going on from the last checkpoint if there is one.
+
+    Returns the output folder.
+
+    Raises:
+        UserError: whatever the user can mend, and whatever a library raises before the first step.
+        RunFailed: what a library raises after it.
+    """
+    with told(Journal(Path(recipe.training["output_dir"]), recipe.resolved)) as journal:
+        return train_and_report(recipe, journal)
+
+
+def train_and_report(recipe: Recipe, journal: Journal) -> Path:
+    """`run`, noting in `journal` what is being done."""
+    started = time.time()
+    journal.doing("reading the training arguments")
+    check_packages(recipe.resolved)
+    config = recipe.config(world_size=int(os.environ.get("WORLD_SIZE", 1)))
+    state = PartialState()  # set up by `config`, on the device and backend that the recipe asks for
+    config._n_gpu = min(config.n_gpu, 1)  # one process drives one device; several devices need a launcher
+    if config.deepspeed_plugin is not None:
+        journal.doing("building DeepSpeed's extensions (choose another ACCELERATE= to do without)")
+        build_extensions(optimizer_on_cpu=config.deepspeed_plugin.offload_optimizer_device == "cpu")
+    if config.ddp_find_unused_parameters is None:
+        config.ddp_find_unused_parameters = False  # every trained parameter takes part in every step
+    publish_after, config.push_to_hub = config.push_to_hub, False  # one verified upload at the end, not the Trainer's
+
+    journal.doing("taking the output folder", "output_dir")
+    with claimed_by_all(recipe, config) as folder:
+        for told_of_folder in folder.told:
+            state.print(told_of_folder)
+        if folder.resume_from:
+            journal.doing(f"reading {folder.resume_from}")
+            check_resumable(folder.resume_from, config)
+        if publish_after and state.is_main_process:
+            check_destination(destination_of(recipe))
+        method = METHODS[recipe.method]
+        journal.doing("loading the tokenizer", "tokenizer_name_or_path", "model_name_or_path")
+        tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+        journal.doing("loading the data", "dataset_mixture", "dataset_name")
+        # The process that comes first prepares the data; the others wait for its lock, in no collective operation.
+        checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
+        identity = identity_of_run(recipe, tokenizer, checked)
+        folder.check_identity(identity)
+        if folder.finished:
+            state.print(f"{folder.path} holds this recipe's finished run; overwrite_output_dir: true trains it anew.")
+            if publish_after and state.is_main_process:
+                publish_and_link(recipe)
+            return folder.path
+        if state.is_main_process:
+            write_json(folder.path / IDENTITY, identity)
+        journal.doing("tokenising the rows", "chat_template", "max_length")
+        splits = prepare_splits(
+            checked,
+            tokenizer,
+            method.token_rules(partial(getattr, config)),
+            on_bad_row=recipe.data.on_bad_row,
+            num_proc=recipe.data.dataset_num_proc,
+            cache=cache_root(),
+        )
+        state.print(*splits.told, sep="\n")
+        journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
+        before = measured(recipe, recipe.model, tokenizer, "Before training")
+
+        set_seed(config.seed)  # adapters are initialised before the Trainer seeds
+        journal.doing("loading the model", "model_name_or_path")
+        policy = load_policy(recipe.model)
+        adapters = lora_config(recipe.model)
+        check_targets(policy, adapters)
+        journal.doing("preparing the trainer")
+        trainer = method.trainer_class()(
+            model=policy,
+            args=config,
+            train_dataset=splits.train,
+            eval_dataset=splits.test,
+            processing_class=tokenizer,
+            peft_config=adapters,
+        )
+        show_progress(trainer)
+        tracking = RecipeTracking(recipe.resolved)
+        trainer.add_callback(tracking)
+        trainer.add_callback(WeightsMove())
+        check_sharded(trainer.accelerator)
+        every = recipe.resolved.get(SAVE_EVERY_MINUTES)
+        check_room(folder.path, trainer.model, trainer.args, steps=optimizer_steps(trainer), by_time=every is not None)
+        trainer.add_callback(SealCheckpoints(trainer.args, identity))
+        journal.doing("trying the final save and the report", "chat_template", "model_name_or_path")
+        if state.is_main_process:
+            try_the_end(recipe, policy, trainer, splits, folder)
+        if folder.resume_from:
+            state.print(f"Continuing from {folder.resume_from}.")
+        journal.doing("training")
+        begun = int(folder.resume_from.name.rpartition("-")[2]) if folder.resume_from else 0
+        journal.stepped = lambda: trainer.state.global_step > begun
+        timing = train(trainer, resume_from=folder.resume_from, save_every_minutes=every)
+        journal.doing(f"saving the model to {folder.path}")
+        state.print(f"Saving the model to {folder.path} ...")
+        save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
+        journal.doing(f"measuring and reporting the trained model, saved in {folder.path}", "sample_evaluation")
+        after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
+        if state.is_main_process:
+            if recipe.evaluation is not None and before is not None and after is not None:
+                compare(before, after, recipe.evaluation, folder=folder.path)
+            timing = {
+                "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+                **timing,
+                "wall_seconds": round(time.time() - started, 1),
+            }
+            report(recipe, trainer, splits, folder, timing, tracking.links)
+            print(f"\nDone. The model is in {folder.path}, its curves in {CURVES}, its card in {CARD}.")
+        state.wait_for_everyone()
+        if publish_after and state.is_main_process:
+            publish_and_link(recipe)
+    return folder.path
+
+
+def publish_and_link(recipe: Recipe) -> None:
+    """Publish the finished run, and tell its trackers where the model is."""
+    receipt = publish_finished(recipe)
+    link_model(recipe.training.get("report_to") or (), receipt.url)
+
+
+@contextmanager
+def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFolder]:
+    """The main process claims the folder; every process learns what it found there."""
+    with ExitStack() as stack:
+        found: list[RunFolder | None] = [None]
+        if PartialState().is_main_process:
+            overwrite = bool(recipe.resolved.get("overwrite_output_dir"))
+            found[0] = stack.enter_context(claim(Path(config.output_dir), thaw(recipe.resolved), overwrite=overwrite))
+            forget_logs(Path(config.output_dir))
+        yield broadcast_object_list(found)[0]
+
+
+def chat_template(recipe: Recipe) -> str | None:
+    """The Jinja source that the recipe names, or `None` for the tokenizer's own."""
+    if recipe.data.chat_template is None:
+        return None
+    return resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
+
+
+def identity_of_run(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, splits: Any) -> dict[str, Any]:
+    """What the folder of this run, and every checkpoint in it, must agree with."""
+    rows = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
+    return run_identity(
+        thaw(recipe.resolved),
+        rows=digest_of(rows),
+        tokenizer=tokenizer_fingerprint(tokenizer),
+        base_weights=weights_fingerprint(model_folder(recipe.model)),
+    )
+
+
+def measured(
+    recipe: Recipe, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, label: str
+) -> Measurement | None:
+    """What the recipe's `sample_evaluation` says of `model`, measured by the main process on a model of its own.
+
+    Reloading the trained model from its folder also shows that the folder can be loaded.
+    """
+    result = None
+    if recipe.evaluation is not None and PartialState().is_main_process:
+        with plain_loading():  # generating under ZeRO-3 would wait for the other ranks, too
+            policy = load_policy(model).to(PartialState().device)
+            result = measure(policy, tokenizer, recipe.evaluation, base=recipe.path.parent, label=label)
+    PartialState().wait_for_everyone()
+    return result
+
+
+def try_the_end(recipe: Recipe, policy: PreTrainedModel, trainer: Trainer, splits: Any, folder: RunFolder) -> None:
+    """Write what goes with the weights, and the report, into a folder that is thrown away: no fault waits for the end.
+
+    Raises:
+        SetupError: generation settings, configuration or tokenizer cannot be saved.
+    """
+    name = recipe.model.model_name_or_path
+    with TemporaryDirectory() as scratch:
+        with told_of_model(name, file="generation_config.json, config.json or its tokenizer"):
+            save_settings(
+                policy, trainer.processing_class, Path(scratch), dtype=compute_dtype(trainer.args, trainer.model)
+            )
+        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={})
+
+
+def train(trainer: Trainer, *, resume_from: Path | None, save_every_minutes: float | None = None) -> dict[str, Any]:
+    """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
+    preemption = StopOnSignal()
+    trainer.add_callback(SaveSchedule(save_every_minutes))
+    trainer.add_callback(preemption)
+    trainer.add_callback(StopOnNonFinite(trainer))
+    with preemption.listening():
+        metrics = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from)).metrics
+    if preemption.stopped_at is not None:
+        raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
+    evaluated = {} if trainer.eval_dataset is None else evaluated_now(trainer) or trainer.evaluate()
+    save_results(trainer, train=metrics, eval=evaluated)
+    return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
+
+
+def save_results(trainer: Trainer, **metrics: Mapping[str, float]) -> None:
+    """Leave `<split>_results.json`, all of them in `all_results.json`, and `trainer_state.json` in the folder.
+
+    Only checkpoints, which nobody publishes, need absolute paths.
+    """
+    if not trainer.args.should_save:
+        return
+    folder = Path(str(trainer.args.output_dir))
+    for split, values in metrics.items():
+        if values:
+            write_json(folder / f"{split}_results.json", values)
+    write_json(
+        folder / "all_results.json", {name: value for values in metrics.values() for name, value in values.items()}
+    )
+    write_portable(folder / "trainer_state.json", dataclasses.asdict(trainer.state))
+
+
+def evaluated_now(trainer: Trainer) -> dict[str, float]:
+    """The metrics of an evaluation that the last step has just made of the final weights; empty when there is none."""
+    entries = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    if trainer.args.load_best_model_at_end or not entries or entries[-1]["step"] != trainer.state.global_step:
+        return {}
+    return {name: value for name, value in entries[-1].items() if name != "step"}
+
+
+def optimizer_steps(trainer: Trainer) -> int:
+    """How many optimiser steps the whole run takes."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    rows, batch = len(trainer.train_dataset), trainer.get_total_train_batch_size(args)
+    return math.ceil(math.ceil(rows / batch) * args.num_train_epochs)

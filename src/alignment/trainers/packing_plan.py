@@ -1,0 +1,201 @@
+"""The packed layout of a run: memory, micro-steps and the plan that deals a step's pairs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from accelerate.utils import gather_object
+from transformers import TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+from alignment.data.sampler import even_plan, training_sampler
+from alignment.modeling.device_memory import activation_memory, zero_settings
+from alignment.modeling.flops import Geometry, PairLengths, forward_flops
+from alignment.modeling.memory_plan import (
+    Budget,
+    bytes_per_token,
+    checkpoint_first_layers,
+    layers_to_checkpoint,
+    plan_memory,
+    score_bytes,
+    tokens_that_fit,
+)
+from alignment.modeling.precision import compute_dtype
+from alignment.trainers.config import ReferenceFreeConfig
+from alignment.trainers.sharding import sharding_now
+from alignment.trainers.step_plan import Deal, Workload, deal, waiting_advice
+
+MICRO_STEP_TOKENS = 512
+"""What a micro-step costs beside its tokens, in tokens: launches, and gathering sharded weights. A guess."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How a run packs."""
+
+    budget: Budget
+    dealt: Deal
+    planned_bytes: int
+    """What the activations of the run's largest micro-batch are planned to take on one device."""
+    advice: str | None
+    """What to tell before the run, if its ranks will wait much."""
+
+    def facts(self) -> dict[str, Any]:
+        """For the log and the manifest."""
+        return {
+            "tokens_per_device": self.budget.tokens,
+            "largest_micro_batch": self.dealt.largest,
+            "micro_batches": self.dealt.most,
+            "fewest_micro_batches": self.dealt.fewest,
+            "checkpointed_layers": self.budget.checkpointed_layers,
+            "waiting": round(self.dealt.waiting, 4),
+            "planned_activation_gb": round(self.planned_bytes / 1e9, 2),
+        }
+
+    def __str__(self) -> str:
+        steps = self.dealt.most
+        micro_steps = f"{steps}" if self.dealt.fewest == steps else f"{self.dealt.fewest} to {steps}"
+        return (
+            f"{micro_steps} micro-steps an optimizer step, of at most {self.dealt.largest:,} tokens "
+            f"(allowed: {self.budget.tokens:,}); {self.budget.checkpointed_layers} layers checkpointed; "
+            f"{self.planned_bytes / 1e9:.1f} GB planned for activations"
+        )
+
+
+def plan_packing(
+    args: ReferenceFreeConfig, model: Any, train_dataset: Any, *, backend: str, fused: bool = False
+) -> Packing:
+    """Decide tokens per device, checkpointed layers and micro-steps of a run before it starts.
+
+    Args:
+        model: on any device, wrapped by peft or not.
+        train_dataset: token rows.
+        backend: what computes attention.
+        fused: whether norms and activations were fused (`fuse_elementwise`).
+    """
+    geometry = Geometry.of(model.config)
+    lengths = pair_lengths_of(train_dataset)
+    workload = Workload(
+        steps=list(steps_of(args, len(lengths))),
+        costs=[forward_flops(geometry, pair) for pair in lengths],
+        sizes=[sum(pair) for pair in lengths],
+        lock_step=shards_of(args) > 1,
+    )
+    memory = activation_memory(model, geometry, args.device, shards=shards_of(args), zero=zero_settings(args))
+    itemsize = compute_dtype(args, model).itemsize
+    kept: dict[str, Any] = {"fused": fused, "scores": score_bytes(backend, geometry, itemsize, lengths)}
+    # Ranks that planned differently would wait for each other for ever.
+    memory = None if memory is None else min(gather_object([memory]))
+    budget = plan_memory(
+        geometry,
+        itemsize,
+        memory,
+        checkpointing=args.gradient_checkpointing,
+        longest_pair=max(workload.sizes),
+        tokens=args.tokens_per_device,
+        **kept,
+    )
+    dealt = deal(workload, world_size=args.world_size, tokens=budget.tokens)
+    if memory is not None and args.gradient_checkpointing == "auto":
+        need = partial(layers_to_checkpoint, geometry, itemsize, memory, **kept)
+        fits = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=0, **kept)
+        budget, dealt = fitted(workload, dealt, args, geometry, need=lambda tokens: need(tokens=tokens), unchecked=fits)
+    return Packing(
+        budget=budget,
+        dealt=dealt,
+        planned_bytes=dealt.largest * bytes_per_token(geometry, itemsize, budget.checkpointed_layers, **kept),
+        advice=waiting_advice(workload, world_size=args.world_size, tokens=budget.tokens, waiting=dealt.waiting),
+    )
+
+
+def fitted(
+    workload: Workload,
+    dealt: Deal,
+    args: ReferenceFreeConfig,
+    geometry: Geometry,
+    *,
+    need: Callable[[int], int],
+    unchecked: int,
+) -> tuple[Budget, Deal]:
+    """From the run's largest micro-batch back to the layers that it needs checkpointed.
+
+    A budget is planned for more tokens than any micro-batch may turn out to hold. And a smaller one that needs no
+    checkpointing at all is better where computing layers again costs more than the micro-steps it saves.
+
+    Args:
+        dealt: under the budget as first planned.
+        need: tokens of a micro-batch -> layers to checkpoint.
+        unchecked: tokens that fit without checkpointing.
+    """
+    choices = [dealt]
+    if args.tokens_per_device is None and max(workload.sizes) <= unchecked < dealt.plan.tokens_per_device:
+        choices.append(deal(workload, world_size=args.world_size, tokens=unchecked))
+
+    def cost(choice: Deal) -> float:
+        again = need(choice.largest) / geometry.layers
+        beside = choice.micro_steps * args.world_size * MICRO_STEP_TOKENS * 2 * geometry.block_parameters
+        return (choice.machine + beside) * (3 + again)
+
+    best = min(choices, key=cost)
+    return Budget(tokens=best.plan.tokens_per_device, checkpointed_layers=need(best.largest)), best
+
+
+def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any) -> None:
+    """Tell DeepSpeed the largest number of micro-steps, and checkpoint the planned layers.
+
+    Without a plan, `gradient_checkpointing: auto` means every layer: padded rows have no token budget.
+    """
+    auto = args.gradient_checkpointing == "auto"
+    if auto:
+        args.gradient_checkpointing = args.activation_checkpointing = packing is None
+    if packing is None:
+        return
+    if args.use_liger_kernel:
+        # Liger's fused loss replaces the model's forward, knows no soft-cap, and has no place in ours.
+        own = {"fused_linear_cross_entropy": False, "cross_entropy": False}
+        args.liger_kernel_config = {**(args.liger_kernel_config or {}), **own}
+    args.gradient_accumulation_steps = packing.dealt.most
+    deepspeed = getattr(args, "hf_deepspeed_config", None)
+    if deepspeed is not None:
+        # A configuration given as `deepspeed:` was filled in from the arguments when they were made.
+        deepspeed.config["gradient_accumulation_steps"] = packing.dealt.most
+        deepspeed.config["train_batch_size"] = args.train_batch_size * packing.dealt.most * args.world_size
+    if auto:
+        checkpoint_first_layers(model, packing.budget.checkpointed_layers)
+
+
+def pair_lengths_of(dataset: Any) -> list[PairLengths]:
+    """Tokens of prompt, chosen and rejected of every row, without loading the tokens themselves."""
+    import pyarrow.compute as compute
+
+    table = dataset.with_format("arrow")[:]
+    columns = (compute.list_value_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
+    """The rows of every optimiser step that the run will make."""
+    pairs_per_step = global_batch_size(args)
+    # Which rows are in a step does not depend on how they will be dealt out.
+    sampler = training_sampler(args, num_rows=num_rows, global_batch_size=pairs_per_step, plan=even_plan(1))
+    epochs = math.ceil(args.num_train_epochs)
+    if args.max_steps > 0:
+        epochs = math.ceil(args.max_steps * pairs_per_step / num_rows)
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        yield from sampler.steps()
+
+
+def global_batch_size(args: TrainingArguments) -> int:
+    """Pairs of an optimiser step, as the arguments state them."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def shards_of(args: TrainingArguments) -> int:
+    """Ranks that hold a part of the model each; 1 when every rank holds all of it."""
+    sharded = is_deepspeed_zero3_enabled() or sharding_now(args).kind == "FSDP"
+    return args.world_size if sharded else 1
