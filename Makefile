@@ -99,8 +99,8 @@ $(CUDA)/.ready: constraints.txt
 	$(CUDA)/bin/python -m pip install --quiet --constraint constraints.txt $(CUDA_NEEDS)
 	@touch $@
 
-quality: $(READY) ## lint, format and types
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+quality: $(READY) ## lint, format, types, and imports that run one way
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(VENV)/bin/lint-imports --no-cache
 
 style: $(READY) ## mend what lint and format can mend
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .

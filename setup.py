@@ -10,7 +10,16 @@ EXTRAS = {
     "flash": ["flash-attn>=2.6"],
     "quant": ["bitsandbytes>=0.46"],
     "track": ["tensorboard>=2.18", "trackio>=0.2"],
-    "dev": ["mypy>=1.11", "pytest>=8.0", "pytest-xdist>=3.6", "ruff>=0.8", "tensorboard>=2.18", "trackio>=0.2"],
+    "dev": [
+        "hypothesis>=6.100",
+        "import-linter>=2.1",
+        "mypy>=1.11",
+        "pytest>=8.0",
+        "pytest-xdist>=3.6",
+        "ruff>=0.8",
+        "tensorboard>=2.18",
+        "trackio>=0.2",
+    ],
 }
 
 setup(
