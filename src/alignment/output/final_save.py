@@ -44,7 +44,7 @@ def save_final(
     dtype = compute_dtype(trainer.args, trainer.model)
     ids = first_conversation(trainer.train_dataset)
     trained = conversation_logps(trainer.model_wrapped, ids, trainer.args.device)
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    state = without_compiler(trainer.accelerator.get_state_dict(trainer.model_wrapped))
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
         if hasattr(model, "peft_config"):
@@ -99,6 +99,11 @@ def save_settings(
     config.save_pretrained(folder)
     answering_config(model.generation_config, tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def without_compiler(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with the names of the model itself, where `torch_compile` wrapped it or parts of it."""
+    return {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
 
 
 def cast_state(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
