@@ -62,7 +62,7 @@ install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels
 check: $(READY) ## check a recipe without training
 	@$(ALIGNMENT) check $(RECIPE) $(ARGS)
 
-data: $(READY) ## download model and data of a recipe, tokenise, report
+data: $(READY) ## download model and data of a recipe, tokenize, report
 	@$(ALIGNMENT) data $(RECIPE) $(ARGS)
 
 rehearse: $(READY) ## live through a recipe in small: ZeRO-3 on two CPU processes, kill, resume, save, push

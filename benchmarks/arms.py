@@ -150,7 +150,7 @@ def word_tokenizer() -> PreTrainedTokenizerBase:
 
 
 def trl_method(model: PreTrainedModel, pairs: Pairs) -> Tensor:
-    """What TRL's `CPOTrainer` computes, for machines without TRL: padded rows, full logits, row-wise normaliser.
+    """What TRL's `CPOTrainer` computes, for machines without TRL: padded rows, full logits, row-wise normalizer.
 
     TRL avoids the full log-softmax: it gathers the target logits and subtracts a log-sum-exp taken row by row in
     fp32, or a log-softmax row by row in bf16.
@@ -172,7 +172,7 @@ def trl_method(model: PreTrainedModel, pairs: Pairs) -> Tensor:
 
 
 def trl_features(pair: dict[str, Any]) -> dict[str, list[int]]:
-    """A tokenised pair under the names that TRL's collator expects."""
+    """A tokenized pair under the names that TRL's collator expects."""
     features = {
         "prompt_input_ids": pair["prompt_ids"],
         "prompt_attention_mask": [1] * len(pair["prompt_ids"]),
@@ -196,7 +196,7 @@ def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def run_step(model: PreTrainedModel, loss: Loss, micro_batches: Sequence[Pairs]) -> float:
-    """Forward and backward of all micro-batches of an optimiser step; the step's mean loss."""
+    """Forward and backward of all micro-batches of an optimizer step; the step's mean loss."""
     model.zero_grad(set_to_none=True)
     pairs = sum(map(len, micro_batches))
     total = torch.zeros((), device=model.device, dtype=torch.float32)

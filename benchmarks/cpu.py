@@ -3,7 +3,7 @@
     python benchmarks/cpu.py                     about ten minutes on two cores; writes benchmarks/results/cpu.json
     python benchmarks/cpu.py --size tiny --rounds 1 --folder /tmp/results        a quick look
 
-An optimiser step of 32 pairs with realistic lengths on a scaled-down Gemma-2 in fp32: forward and backward of all its
+An optimizer step of 32 pairs with realistic lengths on a scaled-down Gemma-2 in fp32: forward and backward of all its
 micro-batches. Arms are interleaved; seconds are medians, of processor time for the default single thread; memory is
 measured in a process of its own for each arm.
 """
@@ -56,7 +56,7 @@ CHECKPOINTED = {REFERENCE, TRL, OURS_CHECKPOINTED}
 def make_arm(
     name: str, size: Size, lengths: Sequence[Any], *, padded_micro_batch: int = MICRO_BATCH
 ) -> Callable[[], float]:
-    """A call that does one optimiser step's forward and backward and returns its loss."""
+    """A call that does one optimizer step's forward and backward and returns its loss."""
     pairs = make_pairs(list(lengths), size)
     model = build_model(size, dtype=torch.float32, device="cpu")
     loss: Loss
@@ -107,7 +107,7 @@ def medians(results: dict[str, Any]) -> dict[str, float]:
 
 
 def clock() -> Callable[[], float]:
-    """Processor time for one thread, so that neighbours on the machine don't count; wall time for several."""
+    """Processor time for one thread, so that neighbors on the machine don't count; wall time for several."""
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
@@ -207,7 +207,7 @@ def main() -> None:
     check_equal(rows)
     tokens = sum(map(sum, lengths))
     result = {
-        "title": f"SimPO, one optimiser step of {options.pairs} pairs, {size.name} Gemma-2, fp32, CPU",
+        "title": f"SimPO, one optimizer step of {options.pairs} pairs, {size.name} Gemma-2, fp32, CPU",
         "hardware": machine,
         "versions": measure.versions(),
         "ceilings": {"matmul_tflops": ceiling},

@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --size tiny --device cpu --pairs 16 --rounds 1 --folder /tmp/results    its logic only
 
 Needs torch >= 2.11 and transformers >= 5.17, nothing else. First the machine's ceilings (matrix product, copy), then
-an optimiser step's forward and backward by every arm on the same pairs, then every attention backend that is here, then
-the run of 59.6k pairs on 8 GPUs, projected from measured micro-batches. Optimiser and communication are not measured:
+an optimizer step's forward and backward by every arm on the same pairs, then every attention backend that is here, then
+the run of 59.6k pairs on 8 GPUs, projected from measured micro-batches. Optimizer and communication are not measured:
 one GPU cannot hold Gemma-2-9B's AdamW state.
 """
 
@@ -58,7 +58,7 @@ class Arm:
 
 @dataclass
 class Bench:
-    """One model on one device, the pairs of one optimiser step, and what was found so far, which is always on disk."""
+    """One model on one device, the pairs of one optimizer step, and what was found so far, which is always on disk."""
 
     size: Size
     model: PreTrainedModel
@@ -184,7 +184,7 @@ def main() -> None:
 
     dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
     facts = {
-        "title": f"SimPO, one optimiser step of {options.pairs} pairs, {size.name}, {dtype}, {options.device}",
+        "title": f"SimPO, one optimizer step of {options.pairs} pairs, {size.name}, {dtype}, {options.device}",
         "hardware": measure.hardware(),
         "versions": measure.versions(),
         "ceilings": measure_ceilings(options.device, dtype),

@@ -163,7 +163,7 @@ def plot(result: Mapping[str, Any], path: Path) -> bool:
     arms = [arm for arm in result["arms"] if arm["seconds_median"] is not None]
     names = [arm["name"] for arm in arms]
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.5 * len(names) + 1.6), sharey=True)
-    columns = (("seconds_median", "seconds an optimiser step"), ("peak_mib", "peak memory above the idle model, MiB"))
+    columns = (("seconds_median", "seconds an optimizer step"), ("peak_mib", "peak memory above the idle model, MiB"))
     for axis, (key, label) in zip(axes, columns, strict=True):
         bars = axis.barh(
             names, [arm[key] for arm in arms], color=["#4477aa" if n == "ours" else "#bbbbbb" for n in names]

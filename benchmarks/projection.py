@@ -3,7 +3,7 @@
 Assumptions, all of them: pairs have the lengths of `workload.sample_lengths`; a micro-batch costs on every GPU what it
 was measured to cost on this one, as a straight line in its useful FLOPs (ours) or its padded tokens (the reference's);
 ranks wait for each other at every micro-step, so a step costs the sum over micro-steps of the slowest rank; weights are
-gathered and gradients reduced behind the computation; the optimiser's step is not counted. The last two are what one
+gathered and gradients reduced behind the computation; the optimizer's step is not counted. The last two are what one
 GPU cannot measure: they make the true run longer.
 """
 

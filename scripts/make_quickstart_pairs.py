@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.generation.answers import Answer, draw_answers
-from alignment.scoring.rules import RULES, WORDS_MAX, WORDS_MIN, Judgement, words
+from alignment.scoring.rules import RULES, WORDS_MAX, WORDS_MIN, Judgment, words
 
 HERE = Path(__file__).resolve().parent.parent / "recipes" / "quickstart"
 SPLITS = {"train": "train", "heldout": "test"}
@@ -128,7 +128,7 @@ def pairs(prompt: str, answers: Sequence[Answer], *, rule: str, gap: float) -> l
     return rows
 
 
-def row(prompt: str, better: Answer, worse: Answer, above: Judgement, below: Judgement) -> dict[str, Any]:
+def row(prompt: str, better: Answer, worse: Answer, above: Judgment, below: Judgment) -> dict[str, Any]:
     question = {"role": "user", "content": prompt}
     return {
         "prompt": prompt,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 LOG_SECONDS = 10
-"""In a log, the libraries' own bars (loading, tokenising, downloading) report after so long, and then so often."""
+"""In a log, the libraries' own bars (loading, tokenizing, downloading) report after so long, and then so often."""
 
 
 def in_terminal() -> bool:

@@ -93,7 +93,7 @@ def test_bad_rows_are_refused_with_a_countable_reason(change, reason, detail):
 
 
 def test_reading_is_not_checking():
-    """What the reference could tokenise is read, however unfit for training."""
+    """What the reference could tokenize is read, however unfit for training."""
     empty = {**GOOD, "content": ""}
     row = {"prompt": "else", "chosen": [ASK, ASK, empty], "rejected": [MORE, empty]}
     assert read_pair(row) == ([ASK, ASK], [empty], [empty])

@@ -32,12 +32,12 @@ def rows():
 
 
 @pytest.fixture
-def never_tokenised(monkeypatch):
-    """From here on, tokenising a row is a failure."""
+def never_tokenized(monkeypatch):
+    """From here on, tokenizing a row is a failure."""
 
     def arm():
         def forbidden(*_, **__):
-            raise AssertionError("tokenised although the ids were in the cache")
+            raise AssertionError("tokenized although the ids were in the cache")
 
         monkeypatch.setattr(cache_module, "_tokenize", forbidden)
 
@@ -58,9 +58,9 @@ def test_ids_are_those_of_the_rows_in_their_order(tmp_path, rows, tokenizer, mon
     assert [dict(row) for row in unkept] == expected
 
 
-def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, tokenizer, never_tokenised):
+def test_an_equal_call_takes_the_ids_from_disk_and_says_so(tmp_path, rows, tokenizer, never_tokenized):
     first = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
-    never_tokenised()
+    never_tokenized()
     second = prepare_rows(rows, copy.deepcopy(tokenizer), RULES, cache=tmp_path)
     assert (first.from_cache, second.from_cache) == (False, True)
     assert second.dataset[:] == first.dataset[:]
@@ -114,7 +114,7 @@ def empty(entry):
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate, lose_the_seal, empty])
-def test_a_damaged_entry_is_tokenised_again(tmp_path, rows, tokenizer, damage, caplog):
+def test_a_damaged_entry_is_tokenized_again(tmp_path, rows, tokenizer, damage, caplog):
     first = prepare_rows(rows, tokenizer, RULES, cache=tmp_path)
     expected = first.dataset[:]
     damage(first.cached_in)

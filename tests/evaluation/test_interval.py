@@ -8,7 +8,7 @@ from alignment.evaluation.interval import gain_interval, rate_interval, wilson
 
 
 def test_wilson_of_half_of_a_hundred():
-    # centre (.5 + z^2/200) / (1 + z^2/100) = .5; half z * sqrt(.25/100 + z^2/40000) / (1 + z^2/100) = .09617
+    # center (.5 + z^2/200) / (1 + z^2/100) = .5; half z * sqrt(.25/100 + z^2/40000) / (1 + z^2/100) = .09617
     assert wilson(0.5, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
 
 

@@ -59,7 +59,7 @@ def test_every_chosen_answer_keeps_the_rule_and_every_rejected_one_breaks_it(dat
         assert pair["score_chosen"] == 1.0
         # Whether a rejected answer had finished is not in the file; its score says so.
         rejected = [house_style(pair["prompt"], pair["rejected"][1]["content"], finished) for finished in (True, False)]
-        assert pair["score_rejected"] in [round(judgement.score, 3) for judgement in rejected]
+        assert pair["score_rejected"] in [round(judgment.score, 3) for judgment in rejected]
         assert pair["score_rejected"] <= 0.7
 
 

@@ -15,9 +15,9 @@ def found(answer: str, *, finished: bool = True, question: str = QUESTION) -> tu
 
 
 def test_a_complete_plain_short_answer_complies_and_scores_one():
-    judgement = house_style(QUESTION, GOOD, True)
-    assert judgement.complies
-    assert judgement.score == 1.0
+    judgment = house_style(QUESTION, GOOD, True)
+    assert judgment.complies
+    assert judgment.score == 1.0
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_a_complete_plain_short_answer_complies_and_scores_one():
     ],
 )
 def test_each_violation_is_named_and_takes_its_penalty_off(violation, answer):
-    judgement = house_style(QUESTION, answer, True)
-    assert judgement.violations == (violation,)
+    judgment = house_style(QUESTION, answer, True)
+    assert judgment.violations == (violation,)
     if violation not in ("too_short", "too_long"):
-        assert judgement.score == pytest.approx(1 - PENALTIES[violation])
+        assert judgment.score == pytest.approx(1 - PENALTIES[violation])
 
 
 def test_an_answer_that_was_cut_off_is_unfinished():

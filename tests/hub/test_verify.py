@@ -124,7 +124,7 @@ def reshape(weights: dict[str, torch.Tensor]) -> None:
             r"README.md holds a Hugging Face token in line \d+",
             id="token",
         ),
-        pytest.param(append("LICENSE", ""), None, id="nothing wrong: a licence"),
+        pytest.param(append("LICENSE", ""), None, id="nothing wrong: a license"),
         pytest.param(
             append("eval_results.json", '{"wandb_api_key": "' + "0123456789abcdef" * 2 + '01234567"}'),
             "eval_results.json holds a wandb key in line 1",

@@ -68,7 +68,7 @@ def test_the_numbers_are_this_runs_own(card: ModelCard):
     assert r"here $\beta = 10$ and $\gamma = 5$" in text
     assert "| learning rate | 8e-07 |" in text
     assert "| gradient clipping | none |" in text
-    assert "| rows per optimiser step | 8 (1 process, 4 micro-batches, 2 rows) |" in text
+    assert "| rows per optimizer step | 8 (1 process, 4 micro-batches, 2 rows) |" in text
     assert "| training time | 61 s |" in text and "| wall time in all | 75 s |" in text
     assert "| tokens per second | 12,500 |" in text  # the median of 5, 10, 15 and 20 thousand
     assert "| peak memory of a process | 2.5 GiB |" in text

@@ -18,7 +18,7 @@ from alignment.recipe import load_recipe
 from alignment.redaction import portable, portable_command
 from alignment.report.base_model import model_origin
 from alignment.report.machine import git_facts, hardware_facts, version_facts
-from alignment.report.manifest import describe_model, optimisation_facts, read_manifest, write_manifest
+from alignment.report.manifest import describe_model, optimization_facts, read_manifest, write_manifest
 
 CONTRACT = {
     "distributed",
@@ -168,7 +168,7 @@ def test_the_clipping_that_acts_is_told(stated: float, effective: float, tmp_pat
     recipe = load_recipe(write_recipe(tmp_path / "r.yaml", max_grad_norm=stated, output_dir=str(tmp_path)))
     trainer = Trainer(model=tiny.gemma2(300), args=recipe.config(world_size=1), train_dataset=[{}])
     trainer.state.max_steps = 40
-    facts = optimisation_facts(trainer)
+    facts = optimization_facts(trainer)
     assert facts["clipping"] == {"max_grad_norm": stated, "effective": effective, "by": "trainer"}
 
 

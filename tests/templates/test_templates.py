@@ -1,4 +1,4 @@
-"""Each shipped template against worked examples, and against the two rules that tokenisation relies on."""
+"""Each shipped template against worked examples, and against the two rules that tokenization relies on."""
 
 from __future__ import annotations
 

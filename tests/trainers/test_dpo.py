@@ -46,7 +46,7 @@ def config(folder, **changes) -> DPOConfig:
 
 
 def trained(folder, lora: bool, **changes) -> DPOTrainer:
-    """Three optimiser steps of six pairs and an evaluation, from the model in `folder`."""
+    """Three optimizer steps of six pairs and an evaluation, from the model in `folder`."""
     rows = preferences(22, longest=30)
     model = AutoModelForCausalLM.from_pretrained(folder / "model", attn_implementation="eager")
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The same pairs an optimiser step, dealt out so that no rank waits for another and none runs out of memory.
+"""The same pairs an optimizer step, dealt out so that no rank waits for another and none runs out of memory.
 
 A step's pairs go into `world x micro-steps` bins, one packed row each. Longest processing time first (Graham 1969)
 keeps the bins' costs within a percent or two of each other, where a random deal of real lengths wastes a quarter

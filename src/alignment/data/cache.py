@@ -1,4 +1,4 @@
-"""Tokenising a whole data set once: the ids are kept on disk under a fingerprint of all that decides them."""
+"""Tokenizing a whole data set once: the ids are kept on disk under a fingerprint of all that decides them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PreparedRows(NamedTuple):
-    """A tokenised data set."""
+    """A tokenized data set."""
 
     dataset: Dataset
     """The columns of `Encoder.ids`, for the rows that can be trained on, in their order."""
@@ -56,9 +56,9 @@ def prepare_rows(
     cache: Path | None = None,
     fingerprint: str | None = None,
 ) -> PreparedRows:
-    """Tokenise rows and judge what comes of them, or take the ids of an equal call from disk.
+    """Tokenize rows and judge what comes of them, or take the ids of an equal call from disk.
 
-    Of several processes that prepare the same rows, one tokenises, and the others wait for its lock.
+    Of several processes that prepare the same rows, one tokenizes, and the others wait for its lock.
 
     Args:
         dataset: checked rows.
@@ -88,7 +88,7 @@ def prepare_rows(
 
 
 def place_in(dataset: Dataset, row: int) -> str:
-    """What messages call a row of a data set that is to be tokenised."""
+    """What messages call a row of a data set that is to be tokenized."""
     return place_of(dataset[row]["origin"]) if "origin" in dataset.column_names else f"row {row}"
 
 
@@ -104,10 +104,10 @@ def _tokenize(
     findings = {"notes": List(Value("string")), "reason": Value("string"), "detail": Value("string")}
     workers = workers_for(len(dataset), num_proc)
     if workers:
-        print(f"Tokenising {len(dataset):,} rows in {workers} processes (dataset_num_proc) ...", flush=True)
+        print(f"Tokenizing {len(dataset):,} rows in {workers} processes (dataset_num_proc) ...", flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         columns = Features({**ids, **cuts, **findings})
-        tokenized = map_batches(dataset, encoder, columns, scratch=Path(scratch), num_proc=num_proc, desc="Tokenising")
+        tokenized = map_batches(dataset, encoder, columns, scratch=Path(scratch), num_proc=num_proc, desc="Tokenizing")
         found = Findings.of(tokenized)
         if found.bad:
             tokenized = tokenized.select(found.good)

@@ -1,4 +1,4 @@
-"""Checked rows to the columns that a trainer reads: rendered, tokenised, and judged, a batch at a time."""
+"""Checked rows to the columns that a trainer reads: rendered, tokenized, and judged, a batch at a time."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _each(
     judged: Callable[[Any, Any], dict[str, Any]],
     tokenized: Callable[[list[Any]], Sequence[Any]],
 ) -> list[dict[str, Any]]:
-    """Render each row, tokenise what rendered by one call, judge each; a `RowFault` stays with its row."""
+    """Render each row, tokenize what rendered by one call, judge each; a `RowFault` stays with its row."""
     found = []
     for row in rows:
         found.append(_attempt(rendered, row))

@@ -1,4 +1,4 @@
-"""Tokenised pairs to one packed row in which the two completions of a pair share their prompt.
+"""Tokenized pairs to one packed row in which the two completions of a pair share their prompt.
 
 A pair occupies `prompt chosen rejected`. Positions restart after the prompt for the rejected completion,
 which sees the prompt and itself but never the chosen one; the hidden state of the last prompt token

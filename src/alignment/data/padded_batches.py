@@ -1,4 +1,4 @@
-"""Tokenised pairs to a padded batch: two rows a pair, chosen rows first."""
+"""Tokenized pairs to a padded batch: two rows a pair, chosen rows first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TokenIds = Sequence[int] | NDArray[np.int64]
 
 
 class SampledPair(TypedDict):
-    """A tokenised pair as the samplers hand it to a collator."""
+    """A tokenized pair as the samplers hand it to a collator."""
 
     prompt_ids: TokenIds
     chosen_ids: TokenIds

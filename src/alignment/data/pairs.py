@@ -1,7 +1,7 @@
 """What a row means: a preference row becomes a `Pair`, a conversation row a list of messages.
 
 Two readers, two degrees of strictness. `read_pair` and `read_conversation` only take the row apart and refuse
-what has no meaning at all, so that any row the reference could tokenise still can be. `check_pair` and
+what has no meaning at all, so that any row the reference could tokenize still can be. `check_pair` and
 `check_conversation` add what a *training* row must satisfy; `alignment.data.check` applies them to whole data
 sets.
 """

@@ -1,4 +1,4 @@
-"""Which pairs make up optimiser step k, and who computes which of them.
+"""Which pairs make up optimizer step k, and who computes which of them.
 
 The pairs of a step depend on the seed and the global batch alone. How they are dealt out to ranks and
 micro-steps is a *plan*; every plan of the same step trains on the same pairs.
@@ -37,7 +37,7 @@ def even_plan(micro_batch_size: int) -> Plan:
 
 
 class StepSampler(Sampler[Any]):
-    """Batch sampler: yields this rank's micro-batches, optimiser step after optimiser step.
+    """Batch sampler: yields this rank's micro-batches, optimizer step after optimizer step.
 
     With a `seed`, an epoch's order is the one a plain `transformers.Trainer` of that seed visits; without one, the
     rows come as they lie. A rank that a plan leaves without rows (only the last step of an epoch can) gets one row
@@ -70,7 +70,7 @@ class StepSampler(Sampler[Any]):
         self._epoch = epoch
 
     def steps(self) -> Iterator[list[int]]:
-        """The rows of each optimiser step of the epoch, whatever the world size."""
+        """The rows of each optimizer step of the epoch, whatever the world size."""
         if isinstance(self._order, SeedableRandomSampler):
             self._order.set_epoch(self._epoch)
         order = list(self._order)
@@ -99,7 +99,7 @@ class StepSampler(Sampler[Any]):
 
 
 class WholeStepSampler(StepSampler):
-    """Yields all micro-batches of an optimiser step at once, as many as the plan makes of it."""
+    """Yields all micro-batches of an optimizer step at once, as many as the plan makes of it."""
 
     def __iter__(self) -> Iterator[list[list[PairRef]]]:
         for rows in self.steps():
@@ -124,7 +124,7 @@ def training_sampler(args: TrainingArguments, *, num_rows: int, global_batch_siz
 
 
 class PairDataset(Dataset):
-    """Tokenised pairs addressed by `PairRef`, so that a filler's weight travels with its row."""
+    """Tokenized pairs addressed by `PairRef`, so that a filler's weight travels with its row."""
 
     def __init__(self, pairs: Any) -> None:
         # Arrays come out of Arrow without a Python object a token.

@@ -42,7 +42,7 @@ def prepare_splits(
     num_proc: int | None = None,
     cache: Path | None = None,
 ) -> TokenSplits:
-    """Tokenise and judge every split; arguments as for `prepare_rows`.
+    """Tokenize and judge every split; arguments as for `prepare_rows`.
 
     Raises:
         DataError: rows that cannot be trained on (unless dropped), or none that can.

@@ -1,4 +1,4 @@
-"""How long tokenised pairs are, and how many lost tokens to truncation."""
+"""How long tokenized pairs are, and how many lost tokens to truncation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStatistics:
-    """Facts about the tokenised rows that are trained on; lengths are in tokens."""
+    """Facts about the tokenized rows that are trained on; lengths are in tokens."""
 
     rows: int
     """Pairs, or conversations."""

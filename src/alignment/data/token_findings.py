@@ -19,7 +19,7 @@ class Findings:
     """Counts by reason, and the rows behind them."""
 
     rows: int
-    """Rows that were tokenised."""
+    """Rows that were tokenized."""
     bad: Mapping[str, Mapping[int, str]]
     """Reason -> row -> detail, for the rows that are not trained on."""
     noted: Mapping[str, int]

@@ -75,7 +75,7 @@ def tokenize_preference(
 
 
 def tokenize_pair(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> TokenizedPair:
-    """Render, tokenise, add BOS and EOS, truncate: in this order, as the order decides what survives.
+    """Render, tokenize, add BOS and EOS, truncate: in this order, as the order decides what survives.
 
     Args:
         row: as `tokenize_preference` takes it.

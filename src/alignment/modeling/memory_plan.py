@@ -44,7 +44,7 @@ def activation_bytes(geometry: Geometry, itemsize: int, *, fused: bool = False, 
     """
     queries, keys = geometry.heads * geometry.head_dim, geometry.kv_heads * geometry.head_dim
     attention = 2 * queries + 6 * keys  # queries and output; keys and values, both once more for the shared prompts
-    # Unfused, a norm keeps its input and its normalised input in fp32, and an activation its output.
+    # Unfused, a norm keeps its input and its normalized input in fp32, and an activation its output.
     norms = 4 * (2 * itemsize if fused else 2 * 4 + itemsize) * geometry.hidden
     return itemsize * (attention + (3 if fused else 4) * geometry.intermediate) + norms + scores
 

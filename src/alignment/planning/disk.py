@@ -25,7 +25,7 @@ def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps
     """Refuse a run whose checkpoints and final model do not fit into `folder`.
 
     Args:
-        steps: optimiser steps of the run.
+        steps: optimizer steps of the run.
         by_time: `save_every_minutes` decides when checkpoints are saved.
 
     Raises:
@@ -50,7 +50,7 @@ def check_room(folder: Path, model: nn.Module, args: TrainingArguments, *, steps
 
 
 def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
-    """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimiser states."""
+    """Upper estimate of one checkpoint: weights, and for each trainable parameter fp32 master and optimizer states."""
     trained = _trained(model)
     weights = _held_bytes(trained if hasattr(model, "peft_config") else model.parameters())
     states = adam_bytes(OptimizerNames(args.optim).value)

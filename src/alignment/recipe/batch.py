@@ -1,4 +1,4 @@
-"""Batch arithmetic: pairs of one optimiser step = micro-batch x accumulation x processes."""
+"""Batch arithmetic: pairs of one optimizer step = micro-batch x accumulation x processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _USUAL_MICRO_BATCH = 2
 
 
 class Batch(NamedTuple):
-    """How one process takes its part of an optimiser step."""
+    """How one process takes its part of an optimizer step."""
 
     micro_batch: int
     """Pairs in one forward pass of one process."""
     accumulation: int
-    """Forward passes of one process in one optimiser step."""
+    """Forward passes of one process in one optimizer step."""
 
 
 def batch_faults(stated: Mapping[str, Any]) -> Iterator[Fault]:

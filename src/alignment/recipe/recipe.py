@@ -40,7 +40,7 @@ class Recipe:
     evaluation: SampleEvaluation | None
     """What is measured before and after training; its paths are absolute."""
     global_batch_size: int | None
-    """Pairs (or conversations) of one optimiser step over all processes."""
+    """Pairs (or conversations) of one optimizer step over all processes."""
     training: Mapping[str, Any]
     """Keyword arguments of the method's config class: those stated, and output_dir."""
     resolved: Mapping[str, Any]

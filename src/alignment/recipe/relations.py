@@ -88,7 +88,7 @@ def _steps(s: Settings) -> Iterator[Fault]:
             key="max_steps",
             value=most,
             rule="must be at least 1, or -1 for num_train_epochs to decide",
-            remedy="remove it, or state the number of optimiser steps",
+            remedy="remove it, or state the number of optimizer steps",
         )
 
 

@@ -56,7 +56,7 @@ class ModelArguments:
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
     """4-bit data type."""
     use_bnb_nested_quant: bool = False
-    """Quantise the quantisation constants too."""
+    """Quantize the quantization constants too."""
     bnb_4bit_quant_storage: str | None = None
     """dtype that the packed 4-bit weights are stored in; bfloat16 lets FSDP and ZeRO-3 shard them."""
 
@@ -116,7 +116,7 @@ class DataArguments:
     on_bad_row: Literal["error", "drop"] = "error"
     """What to do with rows that cannot be trained on."""
     dataset_num_proc: int | None = None
-    """Processes that check and tokenise."""
+    """Processes that check and tokenize."""
     max_train_samples: int | None = None
     """Train on the first rows only, for a trial."""
     max_eval_samples: int | None = None

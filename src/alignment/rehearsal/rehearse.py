@@ -46,7 +46,7 @@ ENVIRONMENT = {
 
 NOT_PROVEN = (
     "that the model fits: memory depends on its real size, the lengths of the rows and the number of GPUs",
-    "speed, NCCL, and every kernel that needs a GPU (flash attention, fused or 8-bit optimisers)",
+    "speed, NCCL, and every kernel that needs a GPU (flash attention, fused or 8-bit optimizers)",
     "that the real weights, tokenizer and data can be downloaded, or that the Hub account may write",
     "the result: a few steps of a small random model say nothing of what the real one learns",
 )

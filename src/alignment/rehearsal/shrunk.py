@@ -28,8 +28,8 @@ _CPU_ATTENTION = frozenset({"eager", "sdpa"})
 _OFFLINE_TRACKERS = frozenset({"wandb", "trackio", "tensorboard"})
 _MOST = {"dataset_num_proc": 2, "dataloader_num_workers": 2}
 _TOLD = {
-    "load_in_4bit": "weights are not quantised",
-    "load_in_8bit": "weights are not quantised",
+    "load_in_4bit": "weights are not quantized",
+    "load_in_8bit": "weights are not quantized",
     "sample_evaluation": "answers to a few of the prompts, of a few tokens",
     "fp16": "fp16 is left out",
     "use_liger_kernel": "no Liger kernels",

@@ -13,21 +13,21 @@ def model_origin(name: str, *, revision: str | None = None) -> dict[str, Any]:
     """`{"base_model", "source", "revision", "license"}` of a `model_name_or_path`.
 
     `source` is `hub`, `local` or `embedded`; `base_model` is a Hub id unless the model is local; `revision` is the
-    commit that lies in the cache. The licence is the one that the base model's own card states where that is at hand,
+    commit that lies in the cache. The license is the one that the base model's own card states where that is at hand,
     else the one known for its id.
     """
     if is_embedded(name):
         model = embedded_model(name)
-        return {"base_model": model.origin, "source": "embedded", "revision": None, "license": model.licence}
+        return {"base_model": model.origin, "source": "embedded", "revision": None, "license": model.license}
     if Path(name).is_dir():
-        stated = _stated_licence(Path(name) / "README.md")
+        stated = _stated_license(Path(name) / "README.md")
         return {"base_model": name, "source": "local", "revision": None, "license": stated}
     config, card = (_cached(name, file, revision) for file in ("config.json", "README.md"))
     return {
         "base_model": name,
         "source": "hub",
         "revision": config.parent.name if config else None,
-        "license": (_stated_licence(card) if card else None) or credit(name, MODELS).licence,
+        "license": (_stated_license(card) if card else None) or credit(name, MODELS).license,
     }
 
 
@@ -39,10 +39,10 @@ def _cached(repository: str, file: str, revision: str | None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _stated_licence(card: Path) -> str | None:
+def _stated_license(card: Path) -> str | None:
     if not card.is_file():
         return None
     from huggingface_hub import ModelCard
 
-    licence = ModelCard.load(card, ignore_metadata_errors=True).data.license
-    return licence if isinstance(licence, str) else None
+    license = ModelCard.load(card, ignore_metadata_errors=True).data.license
+    return license if isinstance(license, str) else None

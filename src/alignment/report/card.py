@@ -67,7 +67,7 @@ def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCard
         extra["base_model_relation"] = "finetune"
     return ModelCardData(
         language=list(known.languages) or None,
-        license=model.get("license") or known.licence,
+        license=model.get("license") or known.license,
         library_name="transformers",
         pipeline_tag="text-generation",
         base_model=None if model["source"] == "local" else model["base_model"],

@@ -1,4 +1,4 @@
-"""Whom a model card must name: licences of base models, and papers behind models and data sets."""
+"""Whom a model card must name: licenses of base models, and papers behind models and data sets."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ TRL = """@software{trl,
 class Credit:
     """What is known about a repository on the Hub."""
 
-    licence: str | None = None
-    """Licence of the weights, as the Hub spells it."""
+    license: str | None = None
+    """License of the weights, as the Hub spells it."""
     citations: tuple[str, ...] = ()
     """BibTeX entries."""
     languages: tuple[str, ...] = ()
@@ -56,12 +56,12 @@ class Credit:
 
 
 MODELS: dict[str, Credit] = {
-    "google/gemma-2-*": Credit(licence="gemma", citations=(GEMMA,)),
-    "princeton-nlp/gemma-2-*": Credit(licence="gemma", citations=(GEMMA,)),
-    "meta-llama/Meta-Llama-3-*": Credit(licence="llama3"),
-    "mistralai/Mistral-7B-*": Credit(licence="apache-2.0"),
-    "alignment-handbook/zephyr-7b-sft-full": Credit(licence="apache-2.0"),
-    "HuggingFaceTB/SmolLM2-*": Credit(licence="apache-2.0", citations=(SMOLLM2,), languages=("en",)),
+    "google/gemma-2-*": Credit(license="gemma", citations=(GEMMA,)),
+    "princeton-nlp/gemma-2-*": Credit(license="gemma", citations=(GEMMA,)),
+    "meta-llama/Meta-Llama-3-*": Credit(license="llama3"),
+    "mistralai/Mistral-7B-*": Credit(license="apache-2.0"),
+    "alignment-handbook/zephyr-7b-sft-full": Credit(license="apache-2.0"),
+    "HuggingFaceTB/SmolLM2-*": Credit(license="apache-2.0", citations=(SMOLLM2,), languages=("en",)),
 }
 """Base models by id; `*` stands for any end of the name."""
 

@@ -24,8 +24,8 @@ class Curve:
     """Name in `log_history`."""
     label: str
     """Name in the legend."""
-    colour: str
-    """Colour of both lines."""
+    color: str
+    """Color of both lines."""
     right: bool = False
     """Drawn against a second axis on the right."""
 
@@ -43,41 +43,41 @@ class Panel:
 
 
 PANELS: tuple[Panel, ...] = (
-    Panel(title="loss", curves=(Curve(key="loss", label="loss", colour=_TRAIN),)),
+    Panel(title="loss", curves=(Curve(key="loss", label="loss", color=_TRAIN),)),
     Panel(
         title="rewards",
         curves=(
-            Curve(key="rewards/chosen", label="chosen", colour=_CHOSEN),
-            Curve(key="rewards/rejected", label="rejected", colour=_REJECTED),
+            Curve(key="rewards/chosen", label="chosen", color=_CHOSEN),
+            Curve(key="rewards/rejected", label="rejected", color=_REJECTED),
         ),
     ),
     Panel(
         title="reward margin, chosen minus rejected",
-        curves=(Curve(key="rewards/margins", label="margin", colour=_TRAIN),),
+        curves=(Curve(key="rewards/margins", label="margin", color=_TRAIN),),
     ),
     Panel(
         title="share of pairs ranked rightly",
-        curves=(Curve(key="rewards/accuracies", label="accuracy", colour=_TRAIN),),
+        curves=(Curve(key="rewards/accuracies", label="accuracy", color=_TRAIN),),
         limits=(-0.03, 1.03),
     ),
     Panel(
         title="log-probability, as logged",
         curves=(
-            Curve(key="logps/chosen", label="chosen", colour=_CHOSEN),
-            Curve(key="logps/rejected", label="rejected", colour=_REJECTED),
+            Curve(key="logps/chosen", label="chosen", color=_CHOSEN),
+            Curve(key="logps/rejected", label="rejected", color=_REJECTED),
         ),
     ),
     Panel(
         title="share of tokens predicted rightly",
-        curves=(Curve(key="mean_token_accuracy", label="token accuracy", colour=_TRAIN),),
+        curves=(Curve(key="mean_token_accuracy", label="token accuracy", color=_TRAIN),),
         limits=(-0.03, 1.03),
     ),
-    Panel(title="entropy, nats per token", curves=(Curve(key="entropy", label="entropy", colour=_TRAIN),)),
+    Panel(title="entropy, nats per token", curves=(Curve(key="entropy", label="entropy", color=_TRAIN),)),
     Panel(
         title="gradient norm and learning rate",
         curves=(
-            Curve(key="grad_norm", label="gradient norm", colour=_TRAIN),
-            Curve(key="learning_rate", label="learning rate", colour=_OTHER, right=True),
+            Curve(key="grad_norm", label="gradient norm", color=_TRAIN),
+            Curve(key="learning_rate", label="learning rate", color=_OTHER, right=True),
         ),
     ),
 )
@@ -145,16 +145,16 @@ def _draw(axes: Axes, panel: Panel, log_history: Sequence[Mapping[str, Any]]) ->
                 steps,
                 values,
                 "--" if is_eval else "-",
-                color=curve.colour,
+                color=curve.color,
                 label=label,
                 linewidth=1.4,
                 marker=("s" if is_eval else "o") if few else None,
                 markersize=5 if is_eval else 3,
-                markerfacecolor="none" if is_eval else curve.colour,
+                markerfacecolor="none" if is_eval else curve.color,
             )
             broken |= {step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)}
         if curve.right:
-            _style_right(target, curve.colour)
+            _style_right(target, curve.color)
     for number, step in enumerate(sorted(broken)):
         mark = axes.axvline(step, color="red", linewidth=1.0, alpha=0.6, label="not finite")
         if number == 0:
@@ -167,7 +167,7 @@ def _style(axes: Axes, panel: Panel) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title(panel.title, fontsize=10)
-    axes.set_xlabel("optimiser step", fontsize=8)
+    axes.set_xlabel("optimizer step", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(True, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -176,9 +176,9 @@ def _style(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(*panel.limits)
 
 
-def _style_right(axes: Axes, colour: str) -> None:
+def _style_right(axes: Axes, color: str) -> None:
     axes.set_ylim(bottom=0.0)
-    axes.tick_params(labelsize=8, colors=colour)
+    axes.tick_params(labelsize=8, colors=color)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     axes.yaxis.get_offset_text().set_fontsize(8)
     axes.spines[["top", "left"]].set_visible(False)

@@ -76,7 +76,7 @@ def build_manifest(
         "data": data_facts(splits),
         "distributed": distributed_facts(trainer.accelerator),
         "batch": {**batch_facts(arguments, world_size=trainer.accelerator.num_processes), **(batch or {})},
-        "optimisation": optimisation_facts(trainer),
+        "optimization": optimization_facts(trainer),
         "seeds": {
             "seed": arguments.seed,
             "data_seed": arguments.data_seed,
@@ -121,7 +121,7 @@ def distributed_facts(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, Any]:
-    """How the rows of one optimiser step are spread: `global = per device x micro-batches x world`."""
+    """How the rows of one optimizer step are spread: `global = per device x micro-batches x world`."""
     per_device = arguments.per_device_train_batch_size
     micro_batches = arguments.gradient_accumulation_steps
     stated = getattr(arguments, "global_batch_size", None)
@@ -133,8 +133,8 @@ def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, A
     }
 
 
-def optimisation_facts(trainer: Trainer) -> dict[str, Any]:
-    """Optimiser, schedule and the clipping that truly acts (`0.0` = none), whoever does it."""
+def optimization_facts(trainer: Trainer) -> dict[str, Any]:
+    """Optimizer, schedule and the clipping that truly acts (`0.0` = none), whoever does it."""
     arguments = trainer.args
     engine: Any = trainer.model_wrapped
     by_engine = callable(getattr(engine, "gradient_clipping", None))

@@ -47,7 +47,7 @@ METRICS = {
 """Logged metrics that the card reports, in order, with the words for them."""
 
 
-def glance_rows(run: FinishedRun, base: str, licence: str | None) -> Rows:
+def glance_rows(run: FinishedRun, base: str, license: str | None) -> Rows:
     """The table under the title."""
     model = run.manifest["model"]
     return [
@@ -55,7 +55,7 @@ def glance_rows(run: FinishedRun, base: str, licence: str | None) -> Rows:
         ("method", run.manifest["method"]),
         ("parameters", count(model["parameters"])),
         ("training rows", count(run.manifest["data"]["rows"]["train"])),
-        ("licence", licence or "that of the base model"),
+        ("license", license or "that of the base model"),
         ("made with", "alignment-handbook, SimPO edition"),
     ]
 
@@ -100,7 +100,7 @@ def _truncated(run: FinishedRun) -> str:
 
 def hyperparameter_rows(run: FinishedRun) -> Rows:
     """The settings that decide the result, stated or derived."""
-    stated, batch, how = run.manifest["recipe"], run.manifest["batch"], run.manifest["optimisation"]
+    stated, batch, how = run.manifest["recipe"], run.manifest["batch"], run.manifest["optimization"]
     rows = [(f"`{key}`", shown(stated[key])) for key in SETTINGS if stated.get(key) is not None]
     clipping = how["clipping"]["effective"]
     seeds = run.manifest["seeds"]
@@ -108,13 +108,13 @@ def hyperparameter_rows(run: FinishedRun) -> Rows:
         *rows,
         ("learning rate", shown(how["learning_rate"])),
         ("schedule", f"{how['lr_scheduler_type']}, {shown(how['warmup_steps'])} warm-up steps"),
-        ("optimiser", f"{how['optimizer']}, weight decay {shown(how['weight_decay'])}"),
+        ("optimizer", f"{how['optimizer']}, weight decay {shown(how['weight_decay'])}"),
         ("gradient clipping", shown(clipping) if clipping else "none"),
         (
-            "rows per optimiser step",
+            "rows per optimizer step",
             f"{batch['global_batch_size']} ({_micro_batches(run)})",
         ),
-        ("epochs, optimiser steps", f"{shown(how['num_train_epochs'])}, {count(how['optimizer_steps'])}"),
+        ("epochs, optimizer steps", f"{shown(how['num_train_epochs'])}, {count(how['optimizer_steps'])}"),
         ("seed", shown(seeds["seed"]) + ("" if seeds["data_seed"] is None else f", data {seeds['data_seed']}")),
     ]
 
@@ -134,7 +134,7 @@ def speed_rows(run: FinishedRun) -> Rows:
     if (pairs := results.get("train_samples_per_second")) is not None:
         rows.append(("rows per second", shown(pairs)))
     if (used := median(run.logged("throughput/mfu"))) is not None:
-        rows.append(("model FLOPs utilisation", f"{100 * used:.1f} %"))
+        rows.append(("model FLOPs utilization", f"{100 * used:.1f} %"))
     if peaks := run.logged("throughput/peak_memory_gib"):
         rows.append(("peak memory of a process", f"{max(peaks):.1f} GiB"))
     weights = sum(file.stat().st_size for file in run.path.glob("*.safetensors"))

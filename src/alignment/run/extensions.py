@@ -19,7 +19,7 @@ def build_extensions(*, optimizer_on_cpu: bool) -> None:
     """Build, or load, what DeepSpeed needs on this machine. Every process calls it before DeepSpeed starts.
 
     Args:
-        optimizer_on_cpu: whether optimiser states are offloaded to host memory, which needs DeepSpeed's CPU Adam.
+        optimizer_on_cpu: whether optimizer states are offloaded to host memory, which needs DeepSpeed's CPU Adam.
     """
     import deepspeed
     from deepspeed.accelerator import get_accelerator

@@ -1,4 +1,4 @@
-"""`make data`: everything a recipe reads, on this machine, checked and tokenised, so that training needs no network."""
+"""`make data`: everything a recipe reads, on this machine, checked and tokenized, so that training needs no network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA_MANIFEST = "data_manifest.json"
 
 
 def prepare(recipe: Recipe) -> dict[str, Any]:
-    """Fetch model and data, check, tokenise; returns what `data_manifest.json` in the output folder then holds.
+    """Fetch model and data, check, tokenize; returns what `data_manifest.json` in the output folder then holds.
 
     Training with the same recipe finds all of it in the caches, with `HF_HUB_OFFLINE=1` too.
 
@@ -90,13 +90,13 @@ def _remote_sources(recipe: Recipe) -> list[tuple[str, str | None]]:
 
 
 def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
-    """Bytes on this disk: models, rows, and the cache of tokenised pairs."""
+    """Bytes on this disk: models, rows, and the cache of tokenized pairs."""
     rows = {file["filename"] for part in parts for file in part.cache_files}
     tokens = cache_root() / "pairs"
     return {
         "models": sum(found.bytes for found in fetched),
         "rows": sum(Path(name).stat().st_size for name in rows),
-        "tokenised_pairs": sum(path.stat().st_size for path in tokens.rglob("*") if path.is_file()),
+        "tokenized_pairs": sum(path.stat().st_size for path in tokens.rglob("*") if path.is_file()),
     }
 
 

@@ -106,7 +106,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             return folder.path
         if state.is_main_process:
             write_json(folder.path / IDENTITY, identity)
-        journal.doing("tokenising the rows", "chat_template", "max_length")
+        journal.doing("tokenizing the rows", "chat_template", "max_length")
         splits = prepare_splits(
             checked,
             tokenizer,
@@ -119,7 +119,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
         before = measured(recipe, recipe.model, tokenizer, "Before training")
 
-        set_seed(config.seed)  # adapters are initialised before the Trainer seeds
+        set_seed(config.seed)  # adapters are initialized before the Trainer seeds
         journal.doing("loading the model", "model_name_or_path")
         policy = load_policy(recipe.model)
         adapters = lora_config(recipe.model)
@@ -279,7 +279,7 @@ def evaluated_now(trainer: Trainer) -> dict[str, float]:
 
 
 def optimizer_steps(trainer: Trainer) -> int:
-    """How many optimiser steps the whole run takes."""
+    """How many optimizer steps the whole run takes."""
     args = trainer.args
     if args.max_steps > 0:
         return args.max_steps

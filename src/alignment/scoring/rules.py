@@ -57,7 +57,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Judgment:
     """What a rule found in one answer."""
 
     score: float
@@ -77,11 +77,11 @@ class Rule:
 
     summary: str
     """The rule as one sentence, printed beside its numbers."""
-    judge: Callable[[str, str, bool], Judgement]
-    """(question, answer, finished) -> Judgement."""
+    judge: Callable[[str, str, bool], Judgment]
+    """(question, answer, finished) -> Judgment."""
 
 
-def house_style(question: str, answer: str, finished: bool) -> Judgement:
+def house_style(question: str, answer: str, finished: bool) -> Judgment:
     """A complete, plain, short answer to an everyday question.
 
     Args:
@@ -111,7 +111,7 @@ def house_style(question: str, answer: str, finished: bool) -> Judgement:
         "too_short": (WORDS_MIN - len(said)) / WORDS_MIN,
         "too_long": min(1.0, (len(said) - WORDS_MAX) / WORDS_MAX),
     }
-    return Judgement(
+    return Judgment(
         score=1.0 - sum(PENALTIES[name] * scale.get(name, 1.0) for name in violations), violations=violations
     )
 

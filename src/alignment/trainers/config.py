@@ -73,7 +73,7 @@ class ReferenceFreeConfig(TrainingArguments):
     auto_checkpointing: ClassVar[bool] = True
     """`gradient_checkpointing: auto` is understood: as few layers as the memory at hand demands."""
     disable_dropout: bool = field(default=True, metadata={"help": "Set the model's dropout to 0."})
-    dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
+    dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
 
     def __post_init__(self) -> None:
         if self.bf16 is None:

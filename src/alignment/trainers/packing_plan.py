@@ -178,7 +178,7 @@ def pair_lengths_of(dataset: Any) -> list[PairLengths]:
 
 
 def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
-    """The rows of every optimiser step that the run will make."""
+    """The rows of every optimizer step that the run will make."""
     pairs_per_step = global_batch_size(args)
     # Which rows are in a step does not depend on how they will be dealt out.
     sampler = training_sampler(args, num_rows=num_rows, global_batch_size=pairs_per_step, plan=even_plan(1))
@@ -191,7 +191,7 @@ def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
 
 
 def global_batch_size(args: TrainingArguments) -> int:
-    """Pairs of an optimiser step, as the arguments state them."""
+    """Pairs of an optimizer step, as the arguments state them."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 

@@ -1,7 +1,7 @@
 """The base of SimPO and ORPO: a `transformers.Trainer` whose loss needs no reference model.
 
 A method adds its loss over mean log-probabilities (`pair_losses`) and the weight of the supervised term
-(`sft_weight`). Tokenisation, the pairs of each step, exact averaging over pairs whatever the
+(`sft_weight`). Tokenization, the pairs of each step, exact averaging over pairs whatever the
 micro-batches and ranks, metrics and evaluation live here once.
 """
 
@@ -44,7 +44,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     """
 
     _tag_names: ClassVar[list[str]] = ["preference-optimization"]
-    # The loss is already the mean over the pairs of the whole optimiser step.
+    # The loss is already the mean over the pairs of the whole optimizer step.
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -103,7 +103,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     # -- the pairs of a step
 
     def get_total_train_batch_size(self, args: ReferenceFreeConfig) -> int:
-        """Pairs of an optimiser step; packed micro-batches hold as many as fit, so this is no product of arguments."""
+        """Pairs of an optimizer step; packed micro-batches hold as many as fit, so this is no product of arguments."""
         return self.global_batch_size
 
     @property
@@ -157,7 +157,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: Sequence[Sequence[Mapping[str, Tensor]]], device: torch.device
     ) -> Tensor:
-        """`[pairs, chosen tokens]` of the whole optimiser step: all its micro-batches on all ranks."""
+        """`[pairs, chosen tokens]` of the whole optimizer step: all its micro-batches on all ranks."""
         self._finite.clear()
         counts = torch.zeros(2, device=device)
         for batch in (micro_batch for step in batch_samples for micro_batch in step):
@@ -192,7 +192,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
         return (loss, {"rewards": chosen_rewards - rejected_rewards}) if return_outputs else loss
 
     def rows_with_bad_loss(self) -> list[int]:
-        """Rows of the current optimiser step whose loss is NaN or infinite, on any rank. A collective call."""
+        """Rows of the current optimizer step whose loss is NaN or infinite, on any rank. A collective call."""
         mine = [row for rows, finite in self._finite for row in rows[~finite.to(rows.device)].tolist()]
         return sorted(set(gather_object(mine)))
 

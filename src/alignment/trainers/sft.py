@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: TRL's trainer over rows that were tokenised, labelled and judged before."""
+"""Supervised fine-tuning: TRL's trainer over rows that were tokenized, labeled and judged before."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class SFTTrainer(trl.SFTTrainer):
     """
 
     def __init__(self, model: PreTrainedModel, args: SFTConfig, *, train_dataset: Any, **others: Any) -> None:
-        if _labelled(train_dataset):
+        if _labeled(train_dataset):
             args = copy.copy(args)
             args.assistant_only_loss = False  # the labels have it already, and TRL would look for messages
         super().__init__(model=model, args=args, train_dataset=train_dataset, **others)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *rest: Any) -> Any:
-        if _labelled(dataset) and not packing and not args.shuffle_dataset:
+        if _labeled(dataset) and not packing and not args.shuffle_dataset:
             return dataset
         return super()._prepare_dataset(dataset, processing_class, args, packing, *rest)
 
 
-def _labelled(dataset: Any) -> bool:
+def _labeled(dataset: Any) -> bool:
     return "labels" in (getattr(dataset, "column_names", None) or ())

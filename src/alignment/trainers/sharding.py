@@ -20,7 +20,7 @@ _NAMES: dict[Kind, str] = {"whole": "unsharded (one process or DDP)", "ZeRO": "D
 
 @dataclass(frozen=True, kw_only=True)
 class Sharding:
-    """How the optimiser states of a run are spread over its processes."""
+    """How the optimizer states of a run are spread over its processes."""
 
     kind: Kind
     processes: int
@@ -42,14 +42,14 @@ _ZERO_SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_optim_states
 
 
 def sharding_now(args: TrainingArguments) -> Sharding:
-    """How this run will spread its optimiser states."""
+    """How this run will spread its optimizer states."""
     kinds: dict[DistributedType, Kind] = {DistributedType.DEEPSPEED: "ZeRO", DistributedType.FSDP: "FSDP"}
     kind = "ZeRO" if args.deepspeed_plugin is not None else kinds.get(args.distributed_state.distributed_type, "whole")
     return Sharding(kind=kind, processes=args.world_size)
 
 
 def check_resumable(checkpoint: Path, args: TrainingArguments) -> None:
-    """Refuse to go on from `checkpoint` when its optimiser states cannot be read by this run's processes.
+    """Refuse to go on from `checkpoint` when its optimizer states cannot be read by this run's processes.
 
     Unsharded checkpoints go on with any number of processes, and so do FSDP's: the pairs of every step do not
     depend on it. ZeRO's states are cut for one number of processes.
@@ -64,7 +64,7 @@ def check_resumable(checkpoint: Path, args: TrainingArguments) -> None:
         Fault(
             key="checkpoint",
             value=str(checkpoint),
-            rule=f"was written by {then}, and this run is {now}, which cannot read its optimiser states",
+            rule=f"was written by {then}, and this run is {now}, which cannot read its optimizer states",
             remedy=f"continue on {then} (NPROC={then.processes} ACCELERATE={_configuration(then.kind, args)}), "
             "choose another --output_dir, or train the saved weights anew with --model_name_or_path",
         )

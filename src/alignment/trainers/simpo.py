@@ -12,7 +12,7 @@ from alignment.trainers.reference_free import ReferenceFreeTrainer
 
 
 class SimPOTrainer(ReferenceFreeTrainer):
-    """Length-normalised reward with a target margin; see `alignment.losses.simpo_loss`."""
+    """Length-normalized reward with a target margin; see `alignment.losses.simpo_loss`."""
 
     _tag_names: ClassVar[list[str]] = ["simpo", *ReferenceFreeTrainer._tag_names]
     args: SimPOConfig

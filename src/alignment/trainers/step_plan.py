@@ -18,7 +18,7 @@ class Workload:
     """The steps of a run and what their pairs cost."""
 
     steps: Sequence[Sequence[int]]
-    """Rows of every optimiser step."""
+    """Rows of every optimizer step."""
     costs: Sequence[float]
     """FLOPs of every row of the data set, forward."""
     sizes: Sequence[int]
@@ -33,11 +33,11 @@ class Deal:
 
     plan: BalancedPlan
     fewest: int
-    """Micro-steps of the optimiser step that has the fewest."""
+    """Micro-steps of the optimizer step that has the fewest."""
     most: int
-    """Micro-steps of the optimiser step that has the most."""
+    """Micro-steps of the optimizer step that has the most."""
     micro_steps: int
-    """Micro-steps of all optimiser steps."""
+    """Micro-steps of all optimizer steps."""
     largest: int
     """Tokens of the largest micro-batch of any rank."""
     machine: float

@@ -15,7 +15,7 @@ from alignment.modeling.flops import Geometry, padded_tokens, peak_flops, traini
 
 
 class Throughput(TrainerCallback):
-    """Counts what every training micro-batch holds and times the optimiser steps, evaluation and saving excluded.
+    """Counts what every training micro-batch holds and times the optimizer steps, evaluation and saving excluded.
 
     A trainer that has one hands it every micro-batch (`count`) and merges `pop` into its logs.
     """

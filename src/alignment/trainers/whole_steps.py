@@ -1,4 +1,4 @@
-"""A trainer whose loop takes whole optimiser steps, each of as many micro-batches as it needs.
+"""A trainer whose loop takes whole optimizer steps, each of as many micro-batches as it needs.
 
 transformers' own loop accumulates over a fixed number of micro-batches: it counts them modulo
 `gradient_accumulation_steps`, to take a step, to skip what a resumed run has trained on, and to shorten an epoch's last
@@ -35,7 +35,7 @@ class WholeStepTrainer(MeasuredTrainer):
     def training_step(
         self, model: nn.Module, inputs: Sequence[Mapping[str, Any]], num_items_in_batch: Tensor | None = None
     ) -> Tensor:
-        """Forward and backward of every micro-batch of an optimiser step; the sum of their losses.
+        """Forward and backward of every micro-batch of an optimizer step; the sum of their losses.
 
         Only the gradients of plain data parallel runs wait for the last micro-batch to be averaged: those of a
         sharded model would have to be held whole until then.
@@ -60,5 +60,5 @@ class WholeStepTrainer(MeasuredTrainer):
 def collated_step(
     collator: Callable[[Sequence[Any]], dict[str, Any]], micro_batches: Sequence[Sequence[Any]]
 ) -> list[dict[str, Any]]:
-    """The batches of an optimiser step; a function of the module, because workers of the loader are sent it."""
+    """The batches of an optimizer step; a function of the module, because workers of the loader are sent it."""
     return [collator(pairs) for pairs in micro_batches]

@@ -77,7 +77,7 @@ def single(script: Path | str, *arguments: object) -> list[str]:
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
-    """What a finished run logged at each optimiser step."""
+    """What a finished run logged at each optimizer step."""
     history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     return [entry for entry in history if "loss" in entry]
 

@@ -178,7 +178,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_update(tmp_path, conf
     assert "Traceback" not in done.output
     saved = sorted(int(folder.name.removeprefix("checkpoint-")) for folder in (tmp_path / "out").glob("checkpoint-*"))
     last = saved[-1] if saved else 0
-    assert f"optimiser step {last + 1} was not taken" in done.output
+    assert f"optimizer step {last + 1} was not taken" in done.output
     if saved:
         weights = load_file(tmp_path / f"out/checkpoint-{last}/model.safetensors")
         unknown = weights.pop("model.embed_tokens.weight").isnan().any(1).sum()

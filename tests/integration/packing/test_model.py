@@ -41,7 +41,7 @@ def results(model, logps) -> dict[str, torch.Tensor]:
         {"target_modules": [*LINEARS, "lm_head"], "use_rslora": True, "lora_alpha": 3},
         {"modules_to_save": ["lm_head"]},
     ],
-    ids=["linears", "linears and head", "rank-stabilised", "trained head"],
+    ids=["linears", "linears and head", "rank-stabilized", "trained head"],
 )
 @pytest.mark.parametrize("name", ["gemma2", "qwen3"])
 def test_adapters_give_the_padded_results(name, changes):

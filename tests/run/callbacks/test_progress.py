@@ -51,7 +51,7 @@ def test_the_pace_of_a_resumed_run_is_that_of_its_own_steps():
 
 
 def test_in_a_terminal_a_line_fits():
-    """The bar has speed and time; what does not fit goes from the right, the optimiser first."""
+    """The bar has speed and time; what does not fit goes from the right, the optimizer first."""
 
     def within(width: int) -> str:
         return step_line(LOG, step=13, total=26, first=0, seconds=94, width=width)

@@ -60,7 +60,7 @@ def test_a_step_with_a_bad_row_is_not_taken(tmp_path, value, clip):
     listed = ", ".join(str(row) for row in sorted(rows))
     assert f"gradient is not a finite number in a step of rows {listed} of the training data" in str(stopped.value)
     kept = f"the last good checkpoint is {tmp_path}/checkpoint-{step - 1}" if step > 1 else "no checkpoint had been"
-    assert f"optimiser step {step} was not taken; {kept}" in str(stopped.value)
+    assert f"optimizer step {step} was not taken; {kept}" in str(stopped.value)
     assert torch.isfinite(watched.model.w)
 
 

@@ -24,7 +24,7 @@ class Diverged(UserError):
 
 
 class StopOnNonFinite(TrainerCallback):
-    """Checks the gradient of every optimiser step, over all ranks, before the step is taken.
+    """Checks the gradient of every optimizer step, over all ranks, before the step is taken.
 
     A loss that is NaN or infinite has a gradient that is, so one norm tells. DeepSpeed takes that norm itself
     and leaves out a step whose norm is not finite, without a word; here it ends the run.
@@ -58,7 +58,7 @@ class StopOnNonFinite(TrainerCallback):
         return [
             cause,
             Fault(
-                key=f"optimiser step {step}",
+                key=f"optimizer step {step}",
                 rule="was not taken; "
                 + (f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"),
             ),
@@ -81,7 +81,7 @@ def gradient_norm(model: nn.Module, optimizer: Any) -> float:
 
 
 def rows_of_step(trainer: Trainer, step: int) -> list[int]:
-    """Rows of the training data in optimiser step `step`, counted from 1."""
+    """Rows of the training data in optimizer step `step`, counted from 1."""
     rows: Any = trainer.train_dataset
     sampler = training_sampler(
         trainer.args,

@@ -19,13 +19,13 @@ class StopOnSignal(TrainerCallback):
     """Ends training after the step in which any rank got a signal, with a checkpoint of that step.
 
     Signals reach ranks at different moments, and a checkpoint needs all of them, so the ranks agree after
-    every optimiser step.
+    every optimizer step.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self.stopped_at: int | None = None
-        """The optimiser step after which training was ended; `None` when it was not."""
+        """The optimizer step after which training was ended; `None` when it was not."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
