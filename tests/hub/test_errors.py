@@ -12,7 +12,7 @@ from huggingface_hub.hf_api import RepoSibling
 
 from alignment.errors import SetupError
 from alignment.hub.downloads import _check_room, wanted_files
-from alignment.hub.errors import TransportError, explained, fault_of, patiently
+from alignment.hub.errors import TransportError, explained, fault_of, retrying
 
 
 def test_a_full_disk_is_told_even_when_something_else_was_made_of_it():
@@ -51,15 +51,15 @@ def test_patience_ends_and_is_not_spent_on_what_will_not_pass():
         return action
 
     with pytest.raises(ConnectionResetError):
-        patiently(failing(ConnectionResetError()), what="x", attempts=3, first_wait=0.001)
+        retrying(failing(ConnectionResetError()), what="x", attempts=3, first_wait=0.001)
     assert len(calls) == 3
     calls.clear()
     with pytest.raises(ValueError):
-        patiently(failing(ValueError()), what="x", attempts=3, first_wait=0.001)
+        retrying(failing(ValueError()), what="x", attempts=3, first_wait=0.001)
     assert len(calls) == 1
     calls.clear()
     with pytest.raises(TransportError):
-        patiently(failing(TransportError("gone")), what="x", attempts=2, first_wait=0.001)
+        retrying(failing(TransportError("gone")), what="x", attempts=2, first_wait=0.001)
     assert len(calls) == 2
 
 

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 
 def balanced_plan(costs: Sequence[float], bins: int) -> list[list[int]]:
-    """Deal items to bins: dearest first, each to the bin that is cheapest so far.
+    """Deal items to bins: most expensive first, each to the bin that is cheapest so far.
 
     With costs `[7, 5, 4, 3, 1]` and two bins: 7 | 5, then 4 to 5, 3 to 7, 1 to 9: `[[0, 3], [1, 2, 4]]`, 10 and 10.
 
     Returns:
-        Item indices of each bin, dearest bin first. Bins are empty only when there are fewer items than bins.
+        Item indices of each bin, most expensive bin first. Bins are empty only when there are fewer items than bins.
     """
     cheapest = [(0.0, number) for number in range(bins)]
     contents: list[list[int]] = [[] for _ in range(bins)]
@@ -53,7 +53,7 @@ class BalancedPlan:
 
 
 def _deal_to_ranks(bins: list[list[int]], costs: Sequence[float], world_size: int) -> list[list[list[int]]]:
-    """Bins, dearest first, to micro-steps of similar cost; in each, the dearest goes to the rank with least so far.
+    """Bins, most expensive first, to micro-steps of similar cost; in each, the most expensive goes to the rank with least so far.
 
     Sharded runs wait for each other in every micro-step, plain data parallel ones only at the end of a step:
     similar bins together serve the first, equal totals the second.

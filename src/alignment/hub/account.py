@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token
 
 from alignment.errors import Fault, SetupError
-from alignment.hub.errors import LOG_IN, explained, patiently
+from alignment.hub.errors import LOG_IN, explained, retrying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def check_destination(destination: Destination, *, api: HfApi | None = None) -> 
         raise SetupError(Fault(key="HF_TOKEN", rule="is not set, and nobody is logged in", remedy=LOG_IN))
     api = api or HfApi()
     with explained(repository, key="hub_model_id"):
-        who = patiently(api.whoami, what="Asking the Hub who we are")
+        who = retrying(api.whoami, what="Asking the Hub who we are")
     name, owners = who["name"], [who["name"], *(org["name"] for org in who.get("orgs", []))]
     full = repository if "/" in repository else f"{name}/{repository}"
     owner, _, short = full.partition("/")

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 
 from alignment.errors import Fault, SetupError
 from alignment.hub.bundled import is_embedded, resolve_embedded
-from alignment.hub.errors import explained, patiently
+from alignment.hub.errors import explained, retrying
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -71,12 +71,12 @@ def fetch_model(name: str, *, revision: str = "main", weights: bool = True, key:
             )
             return _found(name, "hub", folder, revision=folder.name)
         api = HfApi()
-        info = patiently(
+        info = retrying(
             lambda: api.model_info(name, revision=revision, files_metadata=True), what=f"Asking the Hub about {name}"
         )
         wanted = wanted_files(info.siblings or [], weights=weights)
         _check_room(name, wanted, key=key)
-        folder = patiently(
+        folder = retrying(
             lambda: Path(
                 snapshot_download(
                     name, revision=revision, allow_patterns=[file.rfilename for file in wanted], max_workers=8
@@ -107,12 +107,12 @@ def dataset_commit(name: str, *, revision: str | None, key: str = "dataset_name"
         return None
     api = HfApi()
     with explained(name, key=key, revision=revision, kind="dataset"):
-        info = patiently(
+        info = retrying(
             lambda: api.dataset_info(name, revision=revision, files_metadata=True), what=f"Asking the Hub about {name}"
         )
         _check_room(name, info.siblings or [], key=key)
         if info.gated:
-            patiently(lambda: api.auth_check(name, repo_type="dataset"), what=f"Asking for access to {name}")
+            retrying(lambda: api.auth_check(name, repo_type="dataset"), what=f"Asking for access to {name}")
     return info.sha
 
 

@@ -82,7 +82,7 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, (TransportError, ConnectionError, TimeoutError))
 
 
-def patiently(action: Callable[[], T], *, what: str, attempts: int = 4, first_wait: float = 1.0) -> T:
+def retrying(action: Callable[[], T], *, what: str, attempts: int = 4, first_wait: float = 1.0) -> T:
     """`action()`, tried again after 1, 2 and 4 seconds while its failure may pass."""
     for attempt in range(1, attempts + 1):
         try:

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from alignment.errors import Fault, SetupError
 from alignment.hub.account import Destination, check_destination
-from alignment.hub.errors import brief, explained, may_pass, patiently
+from alignment.hub.errors import brief, explained, may_pass, retrying
 from alignment.output.finished_run import FinishedRun
 from alignment.publish.plan import Plan, PlannedFile, plan_publication, stale_files
 from alignment.publish.verify import verify_folder
@@ -74,7 +74,7 @@ def publish(folder: Path, destination: Destination, *, reload: bool = True, api:
 def _check_existing(api: HfApi, destination: Destination) -> None:
     """A repository that is there already must suit what is asked for."""
     try:
-        info = patiently(lambda: api.model_info(destination.repository), what="Looking for the repository")
+        info = retrying(lambda: api.model_info(destination.repository), what="Looking for the repository")
     except RepositoryNotFoundError:
         return
     if destination.private and not info.private:
@@ -86,7 +86,7 @@ def _check_existing(api: HfApi, destination: Destination) -> None:
                 remedy="choose another name, or make it private in its settings on the Hub; nothing was sent",
             )
         )
-    tags = {tag.name for tag in patiently(lambda: api.list_repo_refs(info.id), what="Reading its branches").tags}
+    tags = {tag.name for tag in retrying(lambda: api.list_repo_refs(info.id), what="Reading its branches").tags}
     if destination.revision in tags:
         raise SetupError(Fault(key="REVISION", value=destination.revision, rule="is a tag", remedy="name a branch"))
 
@@ -108,7 +108,7 @@ def _check_tag(api: HfApi, destination: Destination, plan: Plan) -> None:
 
 def _tag_target(api: HfApi, destination: Destination) -> str | None:
     try:
-        refs = patiently(lambda: api.list_repo_refs(destination.repository), what="Reading its tags")
+        refs = retrying(lambda: api.list_repo_refs(destination.repository), what="Reading its tags")
     except RepositoryNotFoundError:
         return None
     return next((tag.target_commit for tag in refs.tags if tag.name == destination.tag), None)
@@ -117,12 +117,12 @@ def _tag_target(api: HfApi, destination: Destination) -> str | None:
 def _prepare(api: HfApi, destination: Destination) -> None:
     """The repository and the branch exist afterwards."""
     repository = destination.repository
-    patiently(
+    retrying(
         lambda: api.create_repo(repository, private=destination.private, exist_ok=True), what="Making the repository"
     )
     if destination.revision is not None:
         branch = destination.revision
-        patiently(lambda: api.create_branch(repository, branch=branch, exist_ok=True), what="Making the branch")
+        retrying(lambda: api.create_branch(repository, branch=branch, exist_ok=True), what="Making the branch")
 
 
 def _commit(api: HfApi, destination: Destination, plan: Plan, title: str) -> tuple[str, bool]:
@@ -133,7 +133,7 @@ def _commit(api: HfApi, destination: Destination, plan: Plan, title: str) -> tup
     """
     repository, sent = destination.repository, False
     for attempt in range(1, _ATTEMPTS + 1):
-        head = patiently(lambda: api.model_info(repository, revision=destination.branch).sha, what="Reading its head")
+        head = retrying(lambda: api.model_info(repository, revision=destination.branch).sha, what="Reading its head")
         assert head is not None, "the Hub tells the commit of a branch"
         remote = _listing(api, repository, head)
         stale = stale_files(remote, plan)
@@ -154,7 +154,7 @@ def _commit(api: HfApi, destination: Destination, plan: Plan, title: str) -> tup
             if attempt == _ATTEMPTS or not (_moved(error) or any(map(may_pass, _chain(error)))):
                 raise
             print(f"Uploading: {brief(error)}; going on where it stopped", file=sys.stderr, flush=True)
-    return patiently(lambda: str(api.model_info(repository, revision=destination.branch).sha), what="Reading"), sent
+    return retrying(lambda: str(api.model_info(repository, revision=destination.branch).sha), what="Reading"), sent
 
 
 def _content(file: PlannedFile) -> str | bytes:
@@ -178,7 +178,7 @@ def _listing(api: HfApi, repository: str, commit: str) -> dict[str, RepoFile]:
     """Path -> file of a commit."""
     from huggingface_hub.hf_api import RepoFile
 
-    entries = patiently(
+    entries = retrying(
         lambda: list(api.list_repo_tree(repository, recursive=True, revision=commit)), what="Listing its files"
     )
     return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
@@ -210,7 +210,7 @@ def _compare(destination: Destination, plan: Plan, remote: Mapping[str, RepoFile
 def _tag(api: HfApi, destination: Destination, commit: str) -> None:
     if destination.tag is not None:
         tag = destination.tag
-        patiently(
+        retrying(
             lambda: api.create_tag(destination.repository, tag=tag, revision=commit, exist_ok=True),
             what="Setting the tag",
         )

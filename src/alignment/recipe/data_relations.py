@@ -71,7 +71,7 @@ def _mixture(s: Settings) -> Iterator[Fault]:
 
 
 def _evaluation(s: Settings) -> Iterator[Fault]:
-    strategy = s.stages("eval_strategy")
+    strategy = s.strategy("eval_strategy")
     wanted = strategy != "no" or (s.sound("do_eval") and s["do_eval"])
     if strategy != "no" and s.stated.get("do_eval") is False:
         yield Fault(

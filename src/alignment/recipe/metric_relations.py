@@ -15,7 +15,7 @@ _SPEED = ("runtime", "samples_per_second", "steps_per_second")
 def _best_model(s: Settings) -> Iterator[Fault]:
     if not (s.sound("load_best_model_at_end") and s["load_best_model_at_end"]):
         return
-    evaluated, saved = s.stages("eval_strategy"), s.stages("save_strategy")
+    evaluated, saved = s.strategy("eval_strategy"), s.strategy("save_strategy")
     if s.sound("eval_strategy", "save_strategy") and saved not in (evaluated, "best"):
         yield Fault(
             key="load_best_model_at_end",
@@ -41,10 +41,10 @@ def _multiple(s: Settings) -> Iterator[Fault]:
 
 
 def _metric(s: Settings) -> Iterator[Fault]:
-    metric, strategy = s.stated.get("metric_for_best_model"), s.stages("eval_strategy")
+    metric, strategy = s.stated.get("metric_for_best_model"), s.strategy("eval_strategy")
     if not s.sound("metric_for_best_model", "eval_strategy", "save_strategy"):
         return
-    if s.stages("save_strategy") == "best" and (strategy == "no" or not metric):
+    if s.strategy("save_strategy") == "best" and (strategy == "no" or not metric):
         lacking = "eval_strategy: steps or epoch" if strategy == "no" else "metric_for_best_model, such as loss"
         yield Fault(
             key="save_strategy", value="best", rule="saves what an evaluation finds best", remedy=f"state {lacking}"
@@ -78,7 +78,7 @@ def _near(name: str, given: tuple[str, ...]) -> str:
 
 
 def _first_evaluation(s: Settings) -> Iterator[Fault]:
-    if s.sound("eval_on_start") and s.stated.get("eval_on_start") and s.stages("eval_strategy") == "no":
+    if s.sound("eval_on_start") and s.stated.get("eval_on_start") and s.strategy("eval_strategy") == "no":
         yield Fault(
             key="eval_on_start",
             value=True,

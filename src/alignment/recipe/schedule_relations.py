@@ -120,7 +120,7 @@ def _scheduler(s: Settings) -> Iterator[Fault]:
             rule=f"must have num_decay_steps for lr_scheduler_type {kind}",
             remedy="such as lr_scheduler_kwargs: {num_decay_steps: 100}, the last steps, in which the rate falls",
         )
-    if kind in ("reduce_lr_on_plateau", "greedy") and s.sound("eval_strategy") and s.stages("eval_strategy") == "no":
+    if kind in ("reduce_lr_on_plateau", "greedy") and s.sound("eval_strategy") and s.strategy("eval_strategy") == "no":
         yield Fault(
             key="lr_scheduler_type",
             value=kind,

@@ -37,7 +37,7 @@ class Settings:
         """Whether `key` is stated as something other than its default."""
         return key in self.stated and self.stated[key] != self._defaults.get(key)
 
-    def stages(self, key: str) -> str:
+    def strategy(self, key: str) -> str:
         """The strategy `key` (`eval_strategy`, ...), `no` when it is wrong."""
         return str(self[key] or "no") if self.sound(key) else "no"
 

@@ -24,7 +24,7 @@ _LONGEST_WAIT = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where to ask, and how patiently."""
+    """Where to ask, and how retrying."""
 
     address: str
     """Up to and with `/v1`."""

@@ -16,7 +16,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.paired_forward import WithPairLengths, share_prompts
 from alignment.trainers.dpo_config import DPOConfig
-from alignment.trainers.layouts import quicken
+from alignment.trainers.layouts import use_fast_path
 from alignment.trainers.measured import MeasuredTrainer
 
 
@@ -67,7 +67,7 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
     def _share_prompts(model: PreTrainedModel, args: DPOConfig) -> str:
         if args.disable_dropout:
             disable_dropout(model)  # attention's too, which TRL leaves
-        return quicken(model, args, share_prompts)[0]
+        return use_fast_path(model, args, share_prompts)[0]
 
 
 def preference_collator(args: DPOConfig, tokenizer: PreTrainedTokenizerBase) -> DataCollatorForPreference:

@@ -45,7 +45,7 @@ def layout_for(
             logps=padded_logps,
             attention_backend=model.config._attn_implementation,
         )
-    backend, fused = quicken(model, args, prepare_for_packing)
+    backend, fused = use_fast_path(model, args, prepare_for_packing)
     packing = None
     if train_dataset is not None:
         packing = plan_packing(args, model, train_dataset, backend=backend, fused=fused)
@@ -57,7 +57,7 @@ def layout_for(
     )
 
 
-def quicken(model: PreTrainedModel, args: TrainingArguments, prepare: Callable[..., str]) -> tuple[str, bool]:
+def use_fast_path(model: PreTrainedModel, args: TrainingArguments, prepare: Callable[..., str]) -> tuple[str, bool]:
     """Prepare a model for packed rows by `prepare` and fuse its elementwise work, for what `args` will compute.
 
     Returns:
