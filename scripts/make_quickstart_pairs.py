@@ -2,7 +2,7 @@
 
     python scripts/make_quickstart_pairs.py
 
-1. Sample: twelve answers of the embedded SmolLM2-135M-Instruct to each question of recipes/quickstart/prompts/
+1. Sample: twelve answers of the bundled SmolLM2-135M-Instruct to each question of recipes/quickstart/prompts/
    {train,heldout}.jsonl (temperature 0.7, the whole softmax, 96 tokens): three to the question alone, and nine with a
    system message that asks for brevity (STYLES). Unasked, the model hardly ever keeps the house style, and a pair
    needs one answer that does. Training never shows these system messages, so the model learns to do unasked what it
@@ -73,9 +73,9 @@ def sample(prompts: Sequence[str], store: Path, options: argparse.Namespace) -> 
     from rich.progress import track
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from alignment.hub.bundled import resolve_embedded
+    from alignment.hub.bundled import resolve_bundled
 
-    folder = resolve_embedded("embedded:SmolLM2-135M-Instruct")
+    folder = resolve_bundled("bundled:SmolLM2-135M-Instruct")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="bfloat16")
     store.parent.mkdir(parents=True, exist_ok=True)

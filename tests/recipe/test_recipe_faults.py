@@ -156,7 +156,7 @@ ONE_FAULT = [
     ({"model_name_or_path": "~nobody/model"}, "model_name_or_path ~nobody/model does not exist in"),
     ({"model_name_or_path": str(Path(__file__).parent)}, "holds no config.json, so it is no model"),
     ({"model_name_or_path": "a/b/c"}, "model_name_or_path a/b/c is neither a Hub id nor a folder"),
-    ({"model_name_or_path": "embedded:SmolLM3"}, "embedded:SmolLM3 is not an embedded model"),
+    ({"model_name_or_path": "bundled:SmolLM3"}, "bundled:SmolLM3 is not a bundled model"),
     ({"chat_template": "gemma3000"}, "chat_template gemma3000"),
     ({"chat_template": "./missing.jinja"}, "chat_template ./missing.jinja does not exist in"),
     ({"chat_template": "{% for x %}"}, "chat_template"),

@@ -208,6 +208,6 @@ def test_where_a_model_comes_from(tmp_path: Path):
         "revision": None,
         "license": "mit",
     }
-    embedded = model_origin("embedded:SmolLM2-135M-Instruct")
-    assert (embedded["base_model"], embedded["license"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
+    bundled = model_origin("bundled:SmolLM2-135M-Instruct")
+    assert (bundled["base_model"], bundled["license"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
     assert model_origin("someone/unknown")["license"] is None

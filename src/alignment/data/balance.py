@@ -53,7 +53,7 @@ class BalancedPlan:
 
 
 def _deal_to_ranks(bins: list[list[int]], costs: Sequence[float], world_size: int) -> list[list[list[int]]]:
-    """Bins, most expensive first, to micro-steps of similar cost; in each, the most expensive goes to the rank with least so far.
+    """Bins, most expensive first, to micro-steps of similar cost; in each, they go to the ranks with least so far.
 
     Sharded runs wait for each other in every micro-step, plain data parallel ones only at the end of a step:
     similar bins together serve the first, equal totals the second.

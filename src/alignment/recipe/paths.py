@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, UserError
+from alignment.hub.bundled import bundled_model, is_bundled
 from alignment.recipe.files import could_be_path
 from alignment.recipe.settings import Settings
 from alignment.recipe.yaml_document import Origin
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
 _MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")
-EMBEDDED = "embedded:"
 
 
 class Places:
@@ -66,11 +66,9 @@ class Places:
             yield Fault(key="output_dir", value=value, rule="is a file", remedy="name a folder; it is created")
 
     def _model(self, key: str, value: str) -> Iterator[Fault]:
-        if value.startswith(EMBEDDED):
-            from alignment.hub.bundled import embedded_model
-
+        if is_bundled(value):
             try:
-                embedded_model(value)
+                bundled_model(value)
             except UserError as error:
                 yield from error.faults
             return

@@ -15,7 +15,7 @@ class ModelArguments:
     """Which weights are trained, and how they are held."""
 
     model_name_or_path: str
-    """Hub id, local folder, or `embedded:<name>`."""
+    """Hub id, local folder, or `bundled:<name>`."""
     model_revision: str = "main"
     """Branch, tag or commit on the Hub."""
     tokenizer_name_or_path: str | None = None

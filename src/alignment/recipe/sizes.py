@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from alignment.hub.bundled import is_bundled
+
 PARAMETERS = {
     "google/gemma-2-2b*": 2.61e9,
     "google/gemma-2-9b*": 9.24e9,
@@ -64,7 +66,7 @@ def parameters_of(name: str) -> float | None:
 
 def _snapshot(name: str) -> Path | None:
     """Where the Hub's cache holds a repository."""
-    if name.startswith("embedded:"):
+    if is_bundled(name):
         return None
     from huggingface_hub import try_to_load_from_cache
 

@@ -107,7 +107,7 @@ KNOWN: dict[str, str] = {
     "mistralai/Mistral-7B-v0.1": "mistral",
     "mistralai/Mistral-7B-Instruct-v0.2": "mistral",
     "alignment-handbook/zephyr-7b-sft-full": "zephyr",
-    "embedded:SmolLM2-135M-Instruct": "smollm2",
+    "bundled:SmolLM2-135M-Instruct": "smollm2",
     "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2",
     "HuggingFaceTB/SmolLM2-1.7B-Instruct": "smollm2",
     "Qwen/Qwen2.5-7B-Instruct": "qwen2",

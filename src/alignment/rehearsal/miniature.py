@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from alignment.data import resolve_chat_template
-from alignment.hub.bundled import cache_root, embedded_model, is_embedded
+from alignment.files import cache_root
+from alignment.hub.bundled import PREFIX, bundled_model, is_bundled, model_key
 from alignment.recipe import ModelArguments
 from alignment.rehearsal.families import FALLBACK, FAMILIES, KNOWN, Family
 
@@ -42,8 +43,9 @@ def build_miniature(model: ModelArguments, texts: Iterable[str], folder: Path) -
         What was done, in sentences.
     """
     name, tokenizer_name = model.model_name_or_path, model.tokenizer_name_or_path or model.model_name_or_path
-    family = FAMILIES[KNOWN.get(name, FALLBACK)]
-    known = name in KNOWN
+    listed = f"{PREFIX}{model_key(name)}" if is_bundled(name) else name
+    family = FAMILIES[KNOWN.get(listed, FALLBACK)]
+    known = listed in KNOWN
     tokenizer = cached(AutoTokenizer, tokenizer_name, model)
     facts = [f"tokenizer of {tokenizer_name}"]
     if tokenizer is None:
@@ -78,9 +80,9 @@ def build_miniature(model: ModelArguments, texts: Iterable[str], folder: Path) -
 def cached(loader: Any, name: str, model: ModelArguments) -> Any | None:
     """The tokenizer or configuration of `name` if its files are on this machine."""
     location = name
-    if is_embedded(name):
-        entry = embedded_model(name)
-        folder = cache_root() / "models" / f"{name.partition(':')[2]}-{entry.sha256[:12]}"
+    if is_bundled(name):
+        entry = bundled_model(name)
+        folder = cache_root() / "models" / f"{model_key(name)}-{entry.sha256[:12]}"
         if not folder.is_dir():
             return None
         location = str(folder)

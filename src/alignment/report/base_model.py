@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alignment.hub.bundled import embedded_model, is_embedded
+from alignment.hub.bundled import bundled_model, is_bundled
 from alignment.report.credits import MODELS, credit
 
 
 def model_origin(name: str, *, revision: str | None = None) -> dict[str, Any]:
     """`{"base_model", "source", "revision", "license"}` of a `model_name_or_path`.
 
-    `source` is `hub`, `local` or `embedded`; `base_model` is a Hub id unless the model is local; `revision` is the
+    `source` is `hub`, `local` or `bundled`; `base_model` is a Hub id unless the model is local; `revision` is the
     commit that lies in the cache. The license is the one that the base model's own card states where that is at hand,
     else the one known for its id.
     """
-    if is_embedded(name):
-        model = embedded_model(name)
-        return {"base_model": model.origin, "source": "embedded", "revision": None, "license": model.license}
+    if is_bundled(name):
+        model = bundled_model(name)
+        return {"base_model": model.origin, "source": "bundled", "revision": None, "license": model.license}
     if Path(name).is_dir():
         stated = _stated_license(Path(name) / "README.md")
         return {"base_model": name, "source": "local", "revision": None, "license": stated}

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from alignment.errors import Fault, SetupError, UserError, did_you_mean, sentence_of
-from alignment.hub.bundled import is_embedded
+from alignment.hub.bundled import is_bundled
 from alignment.hub.downloads import fetch_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,7 +34,7 @@ def find_checkpoint(name: str, *, revision: str = "main") -> Path:
         rule = "holds an adapter alone" if adapter else "holds no config.json, so it is no model"
         remedy = "merge it into its base model first" if adapter else "give a folder written by save_pretrained"
         raise SetupError(Fault(key="scorer", value=name, rule=rule, remedy=remedy))
-    if not folder.is_dir() and not is_embedded(name) and _is_path(name):
+    if not folder.is_dir() and not is_bundled(name) and _is_path(name):
         raise SetupError(
             Fault(key="scorer", value=name, rule="does not exist", remedy="give a folder, a Hub id or module:function")
         )

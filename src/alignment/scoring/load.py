@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, SetupError, did_you_mean
-from alignment.hub.bundled import is_embedded
+from alignment.hub.bundled import is_bundled
 from alignment.scoring.scorer import Scorer
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -35,7 +35,7 @@ def load_scorer(name: str | Path, *, revision: str = "main", **options: Any) -> 
         from alignment.scoring.judge import load_judge
 
         return load_judge(name, **_checked(options, load_judge, kind="a judge"))
-    if _FUNCTION.fullmatch(name) and not is_embedded(name):
+    if _FUNCTION.fullmatch(name) and not is_bundled(name):
         from alignment.scoring.function import load_function
 
         return load_function(name, **_checked(options, load_function, kind="a function"))

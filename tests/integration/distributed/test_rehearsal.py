@@ -58,7 +58,7 @@ def test_every_shipped_recipe_can_be_rehearsed(tmp_path, name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_without_files_becomes_a_small_model_of_its_kind(tmp_path, family):
-    name = next(name for name, value in KNOWN.items() if value == family and not name.startswith("embedded:"))
+    name = next(name for name, value in KNOWN.items() if value == family and not name.startswith("bundled:"))
     facts = build_miniature(ModelArguments(model_name_or_path=name), ["some words"] * 20, tmp_path)
     assert any(f"of the family {family}, because {name} is not here" in fact for fact in facts)
     config, tokenizer = AutoConfig.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
