@@ -19,6 +19,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
 
 from alignment.terminal import tidy_output
 
@@ -39,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=r"Port `\d+` is already in use")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     arguments = launch_command_parser().parse_args(argv)
+    if (reason := unreadable(arguments.config_file)) is not None:
+        print(f"\nThe launch is not possible: {arguments.config_file} {reason}.", file=sys.stderr)
+        return 2
     arguments.signals_to_handle = "SIGINT,SIGHUP,SIGQUIT"
     arguments.shutdown_timeout = GRACE_SECONDS
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(arguments)))
@@ -64,6 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def unreadable(configuration: str | None) -> str | None:
+    """Why a file is no configuration of accelerate, as a sentence part; `None` when it may be one, or none is named."""
+    if configuration is None or not Path(configuration).is_file():
+        return None  # accelerate's own message for a missing file is good
+    try:
+        content = yaml.safe_load(Path(configuration).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return f"cannot be read: {' '.join(str(error).split())}"
+    return None if isinstance(content, dict) else "holds no settings; those in configs/accelerate/ do"
 
 
 WHY = {
