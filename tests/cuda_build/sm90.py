@@ -37,7 +37,6 @@ from torch.nn.attention import flex_attention
 from transformers.activations import ACT2FN
 from triton.backends.compiler import GPUTarget
 
-from alignment.modeling import fused, head
 from alignment.modeling.attention import Scores, SharedPrompts, flex
 
 H100 = SimpleNamespace(
@@ -100,15 +99,17 @@ def all_graphs() -> Iterator[Graph]:
         yield from graphs_of(f"flex_attention, head size 256, soft-cap 50, window {window}", _flex(window))
     x, weight = torch.ones(40, 3584, dtype=torch.bfloat16, requires_grad=True), torch.ones(3584, dtype=torch.bfloat16)
     weight.requires_grad_()
-    yield from graphs_of("offset_rms_norm", lambda compile: compile(fused.offset_rms_norm)(x, weight, 1e-6))
-    yield from graphs_of("rms_norm", lambda compile: compile(fused.rms_norm)(x, weight, 1e-5))
-    gate = fused.gated(ACT2FN["gelu_pytorch_tanh"])
+    yield from graphs_of(
+        "offset_rms_norm", lambda compile: compile(compiled_elementwise.offset_rms_norm)(x, weight, 1e-6)
+    )
+    yield from graphs_of("rms_norm", lambda compile: compile(compiled_elementwise.rms_norm)(x, weight, 1e-5))
+    gate = compiled_elementwise.gated(ACT2FN["gelu_pytorch_tanh"])
     yield from graphs_of("gated activation", lambda compile: compile(gate)(x, x.detach().clone().requires_grad_()))
     z, columns, ones = torch.ones(40, 4096), torch.arange(40), torch.ones(40)
-    yield from graphs_of("head, capped", lambda compile: compile(head.capped)(z.bfloat16(), 30.0))
-    yield from graphs_of("head, block_statistics", lambda compile: compile(head.block_statistics)(z, columns))
+    yield from graphs_of("head, capped", lambda compile: compile(chunked_logps.capped)(z.bfloat16(), 30.0))
+    yield from graphs_of("head, block_statistics", lambda compile: compile(chunked_logps.block_statistics)(z, columns))
     yield from graphs_of(
-        "head, block_gradients", lambda compile: compile(head.block_gradients)(z, columns, ones, ones, 30.0)
+        "head, block_gradients", lambda compile: compile(chunked_logps.block_gradients)(z, columns, ones, ones, 30.0)
     )
 
 

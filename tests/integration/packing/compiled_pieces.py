@@ -12,7 +12,7 @@ import torch
 from packing_models import build, distance, gradients, packed, random_pairs
 from torch._dynamo.utils import counters
 
-from alignment.modeling import fused, head
+from alignment.modeling import chunked_logps, compiled_elementwise
 from alignment.modeling.packed_forward import packed_logps, prepare_for_packing
 
 
@@ -23,12 +23,12 @@ def values(model: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
 
 def fuse_and_compile(model: torch.nn.Module) -> None:
     """What `fuse_elementwise` does on a GPU."""
-    fused._as_it_is = fused._compile
-    fused.fuse_elementwise(model, torch.device("cpu"), compiled=False)
+    compiled_elementwise._as_it_is = compiled_elementwise._compile
+    compiled_elementwise.fuse_elementwise(model, torch.device("cpu"), compiled=False)
 
 
 if __name__ == "__main__":
-    plain_head, compiled_head = head._kernels(torch.device("cpu")), head._compiled()
+    plain_head, compiled_head = chunked_logps._kernels(torch.device("cpu")), chunked_logps._compiled()
     for name in sys.argv[1:]:
         plain, compiled = build(name), build(name)
         prepare_for_packing(plain)
@@ -36,9 +36,9 @@ if __name__ == "__main__":
         fuse_and_compile(compiled)
         graphs, distances = [], []
         for seed in range(5):
-            head._kernels = lambda device: compiled_head
+            chunked_logps._kernels = lambda device: compiled_head
             found = values(compiled, seed)
             graphs.append(counters["stats"]["unique_graphs"])
-            head._kernels = lambda device: plain_head
+            chunked_logps._kernels = lambda device: plain_head
             distances.append(distance(found, values(plain, seed)))
         print(json.dumps({"model": name, "distance": max(distances), "graphs": graphs}))
