@@ -37,6 +37,7 @@ from torch.nn.attention import flex_attention
 from transformers.activations import ACT2FN
 from triton.backends.compiler import GPUTarget
 
+from alignment.modeling import chunked_logps, compiled_elementwise
 from alignment.modeling.attention import Scores, SharedPrompts, flex
 
 H100 = SimpleNamespace(
