@@ -51,14 +51,14 @@ def table(delimiter=","):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("train-00001-of-00002.jsonl.gz", gzip.compress(LINES)),
+        ("train-00001-of-00002.jsonl.gz", gzip.compress(LINES, mtime=0)),
         ("train-00001-of-00002.jsonl.zst", zstandard(LINES)),
         ("train-00001-of-00002.jsonl.bz2", bz2.compress(LINES)),
         ("train-00001-of-00002.JSONL", LINES),
-        ("train-00001-of-00002.jsonl", gzip.compress(LINES)),
+        ("train-00001-of-00002.jsonl", gzip.compress(LINES, mtime=0)),
         ("train-00001-of-00002.json.xz", lzma.compress(json.dumps(ROWS).encode())),
         ("train-00001-of-00002.csv", b"\xef\xbb\xbf" + table()),
-        ("train-00001-of-00002.tsv.gz", gzip.compress(table("\t"))),
+        ("train-00001-of-00002.tsv.gz", gzip.compress(table("\t"), mtime=0)),
     ],
 )
 def test_shards_of_any_readable_kind_make_one_split(tmp_path, name, content):
@@ -80,10 +80,14 @@ def test_shards_of_any_readable_kind_make_one_split(tmp_path, name, content):
         ("train.jsonl.bak", LINES, "train.jsonl.bak is not one of"),
         ("train.jsonl.zip", LINES, "train.jsonl.zip is not one of"),
         ("train-2", LINES, "train-2 is not one of"),
-        ("train.jsonl.gz", gzip.compress(LINES), "holds train twice: train.jsonl and train.jsonl.gz"),
+        ("train.jsonl.gz", gzip.compress(LINES, mtime=0), "holds train twice: train.jsonl and train.jsonl.gz"),
         ("train-00000-of-00003.jsonl", LINES, "holds 1 of 3 shards of train; the first that is missing is number 1"),
         ("train-00000-of-00001.jsonl", b"", "train-00000-of-00001.jsonl has no rows; fetch it again"),
-        ("train-00000-of-00001.jsonl.gz", gzip.compress(LINES)[:-20], "cannot be read: Compressed file ended before"),
+        (
+            "train-00000-of-00001.jsonl.gz",
+            gzip.compress(LINES, mtime=0)[:-20],
+            "cannot be read: Compressed file ended before",
+        ),
         ("train-00000-of-00001.jsonl.zst", zstandard(LINES)[:-20], "jsonl.zst cannot be read"),
     ],
 )
@@ -123,7 +127,7 @@ def test_documents_and_settings_beside_rows_are_no_rows(tmp_path):
         ("a.jsonl", LINES.decode().encode("utf-16"), "is UTF-16 or UTF-32 text; save it as UTF-8"),
         ("a.jsonl", b"PAR1....", "is Parquet, by its content"),
         ("a.jsonl", b"PK\x03\x04....", "is a zip archive or a spreadsheet"),
-        ("a.jsonl.gz", gzip.compress(b"x" * 257 + b"ustar"), "is a tar archive"),
+        ("a.jsonl.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive"),
         ("a.csv", b"prompt,chosen,chosen\n1,2,3\n", "column 'chosen' occurs twice"),
         ("a.csv", b'prompt,chosen,rejected\n"1,2,3\n', "cannot be read: unexpected end of data"),
         ("a.csv", "prompt,chosen,rejected\né,2,3\n".encode("latin-1"), "cannot be read: 'utf-8' codec"),

@@ -31,6 +31,11 @@ def adapters(**arguments):
             {"lora_target_modules": ("q_proj",), "lora_modules_to_save": ("score_head",)},
             "lora_modules_to_save score_head is not a module of gemma2",
         ),
+        (
+            {"lora_target_modules": ("q_proj", "k_proj"), "lora_r": 33},
+            "lora_r 33 must be at most 32, the smaller side of model.layers.0.self_attn.k_proj; lower it",
+        ),
+        ({"lora_target_modules": "all-linear", "lora_r": 500}, "lora_r 500 must be at most 32"),
         ({"lora_target_parameters": ("q_proj.wait",)}, "lora_target_parameters q_proj.wait is not a parameter"),
     ],
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -41,9 +41,35 @@ def check_targets(model: PreTrainedModel, config: PeftConfig | None) -> None:
             {name for name, _ in model.named_parameters()},
             f"a parameter of {kind}",
         ),
+        *_rank_too_high(wanted, modules),
     ]
     if found:
         raise SetupError(found)
+
+
+def _rank_too_high(wanted: Mapping[str, Any], modules: Mapping[str, nn.Module]) -> Iterator[Fault]:
+    """A fault when the adapters' rank is above that of a matrix they are put on: LoRA would add weights for nothing."""
+    ranks = {
+        name: min(module.in_features, module.out_features)
+        for name, module in modules.items()
+        if isinstance(module, nn.Linear) and _adapted(wanted["target_modules"], name)
+    }
+    smallest = min(ranks, key=lambda name: ranks[name], default=None)
+    if smallest is not None and 0 < ranks[smallest] < wanted["r"]:
+        yield Fault(
+            key="lora_r",
+            value=wanted["r"],
+            rule=f"must be at most {ranks[smallest]}, the smaller side of {smallest}",
+            remedy="lower it; 8 to 64 is usual",
+        )
+
+
+def _adapted(targets: str | Iterable[str] | None, name: str) -> bool:
+    if targets == ALL_LINEAR:
+        return not name.endswith("lm_head")
+    if isinstance(targets, str):
+        return _pattern_matches(targets, name)
+    return any(_name_matches(target, name) for target in targets or ())
 
 
 def _unmatched(
