@@ -153,6 +153,41 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, parts):
     assert "finished run" in out
 
 
+KILLED_AT = """
+import os, runpy, signal, sys
+
+name, real = sys.argv[1], os.replace
+
+def replace(source, target, **options):
+    if os.path.basename(target) == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(source, target, **options)
+
+os.replace = replace
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script that is killed in the moment before a file of this name takes its place."""
+
+
+def test_a_run_killed_at_a_single_write_ends_as_one_that_was_not(tmp_path, parts):
+    settings = {"eval_strategy": "no", "save_total_limit": 1}
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    finish(start("simpo", recipe(whole, parts, "simpo", **settings)))
+    for name in ("sealed.json", "all_results.json", "README.md"):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = recipe(folder, parts, "simpo", **settings)
+        command = [sys.executable, "-c", KILLED_AT, name, str(ROOT / "scripts/simpo.py"), "--config", str(path)]
+        killed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, cwd=folder, check=False, timeout=300)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+        out, _ = finish(start("simpo", path))
+        assert ("was not written to its end; it is set aside" in out) == (name == "sealed.json")
+        assert losses(folder / "out") == losses(whole / "out"), name
+        assert (folder / "out/README.md").read_text().rstrip().endswith("-->"), "a whole card"
+
+
 def test_lora_is_merged_and_its_adapter_kept(tmp_path, parts):
     adapters = {"use_peft": True, "lora_r": 4, "lora_alpha": 8, "lora_target_modules": "all-linear", "bf16": True}
     finish(start("simpo", recipe(tmp_path, parts, "simpo", learning_rate=1e-2, **adapters)))
