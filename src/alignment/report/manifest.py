@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.files import write_json
-from alignment.output.folder import MANIFEST
 from alignment.redaction import portable, portable_command
 from alignment.report.base_model import model_origin
 from alignment.report.machine import git_facts, hardware_facts, version_facts
@@ -31,7 +29,6 @@ def build_manifest(
     *,
     trainer: Trainer,
     splits: Any,
-    model_facts: Mapping[str, Any] | None = None,
     timing: Mapping[str, Any] | None = None,
     attention_backend: str | None = None,
     resumed_from: str | None = None,
@@ -48,7 +45,6 @@ def build_manifest(
         recipe: as loaded; `recipe.resolved` is recorded.
         trainer: a `transformers.Trainer`, asked for its arguments, model and accelerator only.
         splits: what `alignment.data.prepare_splits` returned.
-        model_facts: added to (and winning over) what `model_origin` and `describe_model` say.
         timing: seconds and rates, such as `{"started": "2026-01-31T12:00:00Z", "train_seconds": 61.0,
             "wall_seconds": 75.2, "tokens_per_second": 5210.0}`.
         attention_backend: the attention implementation that ran.
@@ -71,7 +67,6 @@ def build_manifest(
         "model": {
             **model_origin(recipe.model.model_name_or_path, revision=recipe.model.model_revision),
             **describe_model(trainer.model, tokenizer),
-            **(model_facts or {}),
         },
         "data": data_facts(splits),
         "distributed": distributed_facts(trainer.accelerator),
@@ -98,11 +93,6 @@ def build_manifest(
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Write what `build_manifest` said."""
     write_json(path, manifest)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished run's folder. Raises `FileNotFoundError` when there is none."""
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def distributed_facts(accelerator: Accelerator) -> dict[str, Any]:
