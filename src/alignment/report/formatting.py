@@ -27,7 +27,7 @@ def last(values: Sequence[float]) -> float | None:
 
 
 def plural(number: int, noun: str) -> str:
-    """`2 processes`; nouns that end in a hiss only."""
+    """`1 process`, `2 processes`: for nouns that take `es` in the plural."""
     return f"{number} {noun}{'es' if number > 1 else ''}"
 
 

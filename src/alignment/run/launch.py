@@ -84,7 +84,7 @@ def unreadable(configuration: str | None) -> str | None:
 
 
 WHY = {
-    "SIGKILL": " Nobody said why; the usual reason is that the machine ran out of memory (see `dmesg`).",
+    "SIGKILL": " No reason was given; the usual one is that the machine ran out of memory (see `dmesg`).",
     "SIGSEGV": " It crashed inside native code; `PYTHONFAULTHANDLER=1` shows where.",
 }
 
