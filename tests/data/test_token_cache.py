@@ -178,10 +178,12 @@ def test_a_cache_that_cannot_be_written(tmp_path, rows, tokenizer):
 def test_an_interrupt_of_all_processes_at_once_is_one(tmp_path):
     """As Ctrl-C in a terminal does it: to this process and to those that it has started."""
     program = f"""
-import os, time
+import os, signal, time
 from pathlib import Path
 from datasets import Dataset, Features, Value
 from alignment.data import processes
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 
 def slow(batch):
     (Path({str(tmp_path)!r}) / f"started-{{os.getpid()}}").touch()

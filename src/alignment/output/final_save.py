@@ -44,8 +44,9 @@ def save_final(
     dtype = compute_dtype(trainer.args, trainer.model)
     ids = first_conversation(trainer.train_dataset)
     trained = conversation_logps(trainer.model_wrapped, ids, trainer.args.device)
-    state = without_compiler(trainer.accelerator.get_state_dict(trainer.model_wrapped))
+    gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
+        state = without_compiler(gathered)
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
         if hasattr(model, "peft_config"):
             model.save_pretrained(folder / ADAPTER, state_dict=state)
