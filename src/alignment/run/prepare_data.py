@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.data.files import find_local
 from alignment.data.statistics import QUANTILES
-from alignment.files import cache_root
+from alignment.files import cache_root, write_json
 from alignment.hub.downloads import Fetched, dataset_commit, fetch_model
 from alignment.methods import METHODS
 from alignment.modeling.load import load_tokenizer, tokenizer_revision
@@ -73,9 +71,7 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
     manifest = portable(manifest, root=Path.cwd())
     folder = Path(recipe.training["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{DATA_MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / DATA_MANIFEST)
+    write_json(folder / DATA_MANIFEST, manifest)
     return manifest
 
 
