@@ -1,0 +1,1 @@
+"""On-policy preference data: prompts, answers, scores, pairs, data set."""
