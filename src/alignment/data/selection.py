@@ -1,0 +1,136 @@
+"""Pairs out of the scored answers to one prompt: a pure function of answers, scores and settings."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from alignment.recipe.selection import SelectionSettings
+
+WHY_NONE = {
+    "few": "fewer than two answers that are not empty",
+    "unfinished": "no finished answer that could be chosen",
+    "identical": "all answers identical",
+    "tied": "no answer scores below the best",
+    "margin": "no answer as far below the best as min_margin asks",
+    "length": "no worse answer as near in length as max_length_ratio asks",
+}
+"""Why a prompt gives no pair, the first reason that holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What became of one prompt."""
+
+    pairs: tuple[tuple[int, int], ...]
+    """Indices (chosen, rejected) into the answers, in the order of selection."""
+    why_none: str | None
+    """Key of `WHY_NONE` when there is no pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """The answers to one prompt."""
+
+    texts: Sequence[str]
+    scores: Sequence[float]
+    finished: Sequence[bool]
+    settings: SelectionSettings
+    draw: random.Random = field(repr=False)
+
+
+def select_pairs(
+    responses: Sequence[str],
+    scores: Sequence[float],
+    settings: SelectionSettings,
+    *,
+    key: str,
+    finished: Sequence[bool] | None = None,
+) -> Selection:
+    """The pairs of one prompt.
+
+    Of equal scores the first answer wins, as best and as worst. Answers with the text of one that already stands in a
+    pair are not used again. Answers of blanks alone are never used.
+
+    Args:
+        responses: the answers to one prompt.
+        scores: one finite number for each; higher is better.
+        key: names the prompt; with `settings.seed` it decides what `best_random` draws, in whatever order prompts come.
+        finished: whether the model ended each answer itself; all of them when absent.
+
+    Raises:
+        ValueError: the sequences differ in length, or a score is not finite.
+    """
+    finished = [True] * len(responses) if finished is None else finished
+    if not len(responses) == len(scores) == len(finished):
+        raise ValueError(f"{len(responses)} answers have {len(scores)} scores and {len(finished)} endings")
+    if not all(math.isfinite(score) for score in scores):
+        raise ValueError(f"the scores must be finite numbers, not {list(scores)}")
+    draw = random.Random(f"{settings.seed}/{key}")
+    answers = _Answers(texts=responses, scores=scores, finished=finished, settings=settings, draw=draw)
+    return _select(answers)
+
+
+def _select(answers: _Answers) -> Selection:
+    dropped = answers.settings.unfinished == "drop"
+    written = [at for at, text in enumerate(answers.texts) if text.strip()]
+    free = [at for at in written if answers.finished[at] or not dropped]
+    why_none: str | None = "unfinished" if len(free) < 2 <= len(written) else None
+    pairs: list[tuple[int, int]] = []
+    while why_none is None and len(pairs) < answers.settings.pairs_per_prompt:
+        found = _next_pair(answers, free)
+        if isinstance(found, str):
+            why_none = found
+            continue
+        pairs.append(found)
+        used = {answers.texts[at] for at in found}
+        free = [at for at in free if answers.texts[at] not in used]
+    return Selection(pairs=tuple(pairs), why_none=None if pairs else why_none)
+
+
+def _next_pair(answers: _Answers, free: Sequence[int]) -> tuple[int, int] | str:
+    """The pair that the rule finds among the answers `free`, or why there is none."""
+    if len(free) < 2:
+        return "few"
+    if len({answers.texts[at] for at in free}) == 1:
+        return "identical"
+    only_finished = answers.settings.unfinished == "never_chosen"
+    fit = [at for at in free if answers.finished[at] or not only_finished]
+    if not fit:
+        return "unfinished"
+    best = max(fit, key=lambda at: answers.scores[at])
+    worse = _worse_than(answers, best, free)
+    return worse if isinstance(worse, str) else (best, _rejected(answers, best, worse))
+
+
+def _worse_than(answers: _Answers, best: int, free: Sequence[int]) -> list[int] | str:
+    """The answers that `best` may be put against, or the rule that leaves none."""
+    settings, ours = answers.settings, answers.texts[best]
+    worse = [at for at in free if answers.scores[at] < answers.scores[best] and answers.texts[at] != ours]
+    if not worse:
+        return "tied"
+    worse = [at for at in worse if _leads(answers.scores[best] - answers.scores[at], settings.min_margin)]
+    if not worse:
+        return "margin"
+    most = settings.max_length_ratio or math.inf
+    return [at for at in worse if _ratio(ours, answers.texts[at]) <= most] or "length"
+
+
+def _rejected(answers: _Answers, best: int, worse: Sequence[int]) -> int:
+    if answers.settings.rule == "best_random":
+        return answers.draw.choice(worse)
+    length = len(answers.texts[best])
+    apart = {at: abs(len(answers.texts[at]) - length) if answers.settings.length_matched else 0 for at in worse}
+    return min(worse, key=lambda at: (apart[at], answers.scores[at]))
+
+
+def _leads(lead: float, margin: float) -> bool:
+    """Whether `lead` is `margin` or more, to rounding: 0.7 - 0.4 is a lead of 0.3."""
+    return lead >= margin or math.isclose(lead, margin)
+
+
+def _ratio(one: str, other: str) -> float:
+    short, long = sorted((len(one), len(other)))
+    return long / short
