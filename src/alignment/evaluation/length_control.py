@@ -1,0 +1,63 @@
+"""AlpacaEval's length-controlled win rate, by the `alpaca_eval` library and the files it takes from the Hub.
+
+A generalized linear model explains each preference by the model, the difference in length and the difficulty of the
+instruction; the win rate is what it predicts at equal lengths (Dubois et al. 2024, arXiv 2404.04475).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = "tatsu-lab/alpaca_eval"
+"""Data set on the Hub."""
+EVALUATION_SET = "alpaca_eval_gpt4_baseline.json"
+"""The 805 instructions with the answers of the baseline."""
+DIFFICULTIES = "df_gamed.csv"
+"""Difficulty of each instruction, and the annotations that regularize the model."""
+BASELINE = "gpt4_1106_preview"
+"""What both files are about."""
+
+_NEEDED = ("instruction", "output_1", "output_2", "generator_1", "generator_2")
+
+
+def published_length_controlled(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
+    """The length-controlled win rate of annotations, from 0 to 100, or `None` and why there is none."""
+    if missing := [column for column in _NEEDED if any(column not in row for row in rows)]:
+        return None, f"some annotations have no {' and no '.join(missing)}"
+    if rows[0]["generator_1"] != BASELINE:
+        return None, f"it is known for the baseline {BASELINE} only, and this one is {rows[0]['generator_1']}"
+    files = {name: _cached(name) for name in (EVALUATION_SET, DIFFICULTIES)}
+    if absent := [name for name, path in files.items() if path is None]:
+        return None, (
+            f"it needs {' and '.join(absent)} of the data set {REPOSITORY}, not on this machine; while online, "
+            "`make data` of a recipe with evaluation.alpaca_eval fetches them"
+        )
+    numbers = _numbers(Path(str(files[EVALUATION_SET])))
+    if unknown := sum(row["instruction"] not in numbers for row in rows):
+        return None, f"{unknown} of the instructions are not among AlpacaEval's {len(numbers)}"
+    return _by_library([{**row, "index": numbers[row["instruction"]]} for row in rows])
+
+
+def _by_library(rows: list[dict[str, Any]]) -> tuple[float | None, str]:
+    try:
+        from alpaca_eval.metrics import get_length_controlled_winrate
+    except ImportError as error:
+        return None, f"it needs the library alpaca_eval ({error}); install it with `pip install .[eval]`"
+    metrics = get_length_controlled_winrate(rows, save_weights_dir=None, is_add_glm_preference_inplace=False)
+    return float(metrics["length_controlled_winrate"]), ""
+
+
+def _cached(name: str) -> str | None:
+    """Where a file of the repository lies on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(REPOSITORY, name, repo_type="dataset")
+    return found if isinstance(found, str) else None
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The number of each instruction in the evaluation set."""
+    return {row["instruction"]: number for number, row in enumerate(json.loads(path.read_text("utf-8")))}
