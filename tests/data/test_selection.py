@@ -76,10 +76,34 @@ def test_the_longer_answer_measures_at_most_the_ratio_of_the_shorter():
     assert pairs(["aa", "bbbb"], [1.0, 0.0], max_length_ratio=2.0) == ((0, 1),)
 
 
-def test_length_matched_takes_the_nearest_in_length_of_those_that_the_margin_leaves():
-    assert pairs(length_matched=True) == ((1, 4),)
+def test_matched_length_takes_the_nearest_in_length_of_those_that_the_margin_leaves():
+    assert pairs(length_control="matched") == ((1, 4),)
     # Of answers 0, 2 and 3, the margin leaves two of 4 characters: the lower score decides.
-    assert pairs(length_matched=True, min_margin=0.4) == ((1, 2),)
+    assert pairs(length_control="matched", min_margin=0.4) == ((1, 2),)
+
+
+def test_balanced_length_puts_pairs_by_turns_against_longer_and_shorter_answers():
+    # 4, 6, 2, 3 and 8 characters; the best two are 0 and 1.
+    texts, scores = ["aaaa", "bbbbbb", "cc", "ddd", "eeeeeeee"], [1.0, 0.9, 0.3, 0.2, 0.1]
+    drawn = [pairs(texts, scores, key=str(at), length_control="balanced", pairs_per_prompt=2) for at in range(40)]
+    assert set(drawn) == {((0, 4), (1, 3)), ((0, 3), (1, 4))}
+    alone = {
+        select(texts[:1] + texts[2:4], [1.0, 0.3, 0.2], key=str(at), length_control="balanced") for at in range(40)
+    }
+    assert {found.why_none for found in alone} == {None, "length"}
+    # Where one side is empty the other still gives its pair; one of the same length is on neither.
+    both = [
+        pairs(["aaaa", "cc", "bbbb"], [1.0, 0.2, 0.1], key=str(at), length_control="balanced", pairs_per_prompt=2)
+        for at in range(40)
+    ]
+    assert set(both) == {((0, 1),)}
+
+
+def test_a_chosen_answer_scores_at_least_what_is_asked():
+    assert pairs(min_chosen_score=0.9) == ((1, 2),)
+    assert pairs(min_chosen_score=0.85, pairs_per_prompt=2) == ((1, 2),)
+    assert why_none(min_chosen_score=0.91) == "poor"
+    assert why_none(["a", "b"], [-0.5, -0.6], min_chosen_score=0.0) == "poor"
 
 
 def test_each_further_pair_uses_answers_that_no_pair_holds():
@@ -131,7 +155,7 @@ def test_scores_that_cannot_be_compared_are_refused(texts, scores):
         ({"pairs_per_prompt": 0}, "selection.pairs_per_prompt"),
         ({"min_margin": -0.1}, "selection.min_margin"),
         ({"max_length_ratio": 0.9}, "selection.max_length_ratio"),
-        ({"rule": "best_random", "length_matched": True}, "selection.length_matched"),
+        ({"rule": "best_random", "length_control": "matched"}, "selection.length_control"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, key):

@@ -13,9 +13,10 @@ WHY_NONE = {
     "few": "fewer than two answers that are not empty",
     "unfinished": "no finished answer that could be chosen",
     "identical": "all answers identical",
+    "poor": "no answer scores as much as min_chosen_score asks",
     "tied": "no answer scores below the best",
     "margin": "no answer as far below the best as min_margin asks",
-    "length": "no worse answer as near in length as max_length_ratio asks",
+    "length": "no worse answer of the length that max_length_ratio and length_control ask",
 }
 """Why a prompt gives no pair, the first reason that holds."""
 
@@ -57,7 +58,7 @@ def select_pairs(
     Args:
         responses: the answers to one prompt.
         scores: one finite number for each; higher is better.
-        key: names the prompt; with `settings.seed` it decides what `best_random` draws, in whatever order prompts come.
+        key: names the prompt; with `settings.seed` it decides what is drawn, in whatever order prompts come.
         finished: whether the model ended each answer itself; all of them when absent.
 
     Raises:
@@ -77,12 +78,16 @@ def _select(answers: _Answers) -> Selection:
     dropped = answers.settings.unfinished == "drop"
     written = [at for at, text in enumerate(answers.texts) if text.strip()]
     free = [at for at in written if answers.finished[at] or not dropped]
-    why_none: str | None = "unfinished" if len(free) < 2 <= len(written) else None
+    if len(free) < 2 <= len(written):
+        return Selection(pairs=(), why_none="unfinished")
     pairs: list[tuple[int, int]] = []
-    while why_none is None and len(pairs) < answers.settings.pairs_per_prompt:
-        found = _next_pair(answers, free)
+    why_none = None
+    longer = bool(answers.draw.getrandbits(1))
+    for _ in range(answers.settings.pairs_per_prompt):
+        found = _next_pair(answers, free, longer)
+        longer = not longer
         if isinstance(found, str):
-            why_none = found
+            why_none = why_none or found
             continue
         pairs.append(found)
         used = {answers.texts[at] for at in found}
@@ -90,8 +95,11 @@ def _select(answers: _Answers) -> Selection:
     return Selection(pairs=tuple(pairs), why_none=None if pairs else why_none)
 
 
-def _next_pair(answers: _Answers, free: Sequence[int]) -> tuple[int, int] | str:
-    """The pair that the rule finds among the answers `free`, or why there is none."""
+def _next_pair(answers: _Answers, free: Sequence[int], longer: bool) -> tuple[int, int] | str:
+    """The pair that the rule finds among the answers `free`, or why there is none.
+
+    `longer` is whether a `balanced` pair rejects the longer answer.
+    """
     if len(free) < 2:
         return "few"
     if len({answers.texts[at] for at in free}) == 1:
@@ -101,11 +109,14 @@ def _next_pair(answers: _Answers, free: Sequence[int]) -> tuple[int, int] | str:
     if not fit:
         return "unfinished"
     best = max(fit, key=lambda at: answers.scores[at])
-    worse = _worse_than(answers, best, free)
+    least = answers.settings.min_chosen_score
+    if least is not None and answers.scores[best] < least:
+        return "poor"
+    worse = _worse_than(answers, best, free, longer)
     return worse if isinstance(worse, str) else (best, _rejected(answers, best, worse))
 
 
-def _worse_than(answers: _Answers, best: int, free: Sequence[int]) -> list[int] | str:
+def _worse_than(answers: _Answers, best: int, free: Sequence[int], longer: bool) -> list[int] | str:
     """The answers that `best` may be put against, or the rule that leaves none."""
     settings, ours = answers.settings, answers.texts[best]
     worse = [at for at in free if answers.scores[at] < answers.scores[best] and answers.texts[at] != ours]
@@ -115,14 +126,19 @@ def _worse_than(answers: _Answers, best: int, free: Sequence[int]) -> list[int] 
     if not worse:
         return "margin"
     most = settings.max_length_ratio or math.inf
-    return [at for at in worse if _ratio(ours, answers.texts[at]) <= most] or "length"
+    worse = [at for at in worse if _ratio(ours, answers.texts[at]) <= most]
+    if settings.length_control == "balanced":
+        lengths = {at: len(answers.texts[at]) for at in worse}
+        worse = [at for at in worse if (lengths[at] > len(ours) if longer else lengths[at] < len(ours))]
+    return worse or "length"
 
 
 def _rejected(answers: _Answers, best: int, worse: Sequence[int]) -> int:
     if answers.settings.rule == "best_random":
         return answers.draw.choice(worse)
     length = len(answers.texts[best])
-    apart = {at: abs(len(answers.texts[at]) - length) if answers.settings.length_matched else 0 for at in worse}
+    matched = answers.settings.length_control == "matched"
+    apart = {at: abs(len(answers.texts[at]) - length) if matched else 0 for at in worse}
     return min(worse, key=lambda at: (apart[at], answers.scores[at]))
 
 

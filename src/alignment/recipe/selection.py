@@ -22,14 +22,18 @@ class SelectionSettings:
     """Most pairs of one prompt; each is chosen by the rule among the answers that the earlier ones left."""
     min_margin: float = 0.0
     """Least lead in score of the chosen answer."""
+    min_chosen_score: float | None = None
+    """Least score of the chosen answer: a prompt whose best answer is worse gives no pair."""
     max_length_ratio: float | None = None
     """Most that the longer answer of a pair may measure, in characters, over the shorter one."""
-    length_matched: bool = False
-    """Take as rejected, of all answers that the other settings allow, the one nearest in length."""
+    length_control: Literal["none", "matched", "balanced"] = "none"
+    """`matched` rejects, of all answers that the other settings allow, the one nearest in length to the chosen one.
+    `balanced` puts the pairs of a prompt by turns against a longer and a shorter answer, so that length says nothing;
+    which comes first is drawn."""
     unfinished: Literal["keep", "drop", "never_chosen"] = "keep"
     """Answers that ran into the token limit: as any other, in no pair, or in pairs as the rejected one only."""
     seed: int = 0
-    """Seed of `best_random`."""
+    """Seed of what is drawn."""
 
     def faults(self, key: str = "selection") -> Iterator[Fault]:
         """Every rule that these values break, for the recipe check."""
@@ -49,10 +53,10 @@ class SelectionSettings:
                 rule="must be at least 1, since the longer answer is measured over the shorter one",
                 remedy="1.5 lets the longer one be half as long again",
             )
-        if self.length_matched and self.rule == "best_random":
+        if self.length_control == "matched" and self.rule == "best_random":
             yield Fault(
-                key=f"{key}.length_matched",
-                value=True,
+                key=f"{key}.length_control",
+                value="matched",
                 rule="picks the rejected answer by its length, and rule: best_random by chance",
                 remedy="keep one of the two",
             )
