@@ -1,1 +1,19 @@
-"""Answers of a language model: to one question, and to many at once."""
+"""Answers of a language model: to one question, and to many at once.
+
+`load_engine(settings, model).answers(requests)` draws them, in this process or through a server.
+"""
+
+from __future__ import annotations
+
+from alignment.lazy import lazily
+
+# Naming an engine in a recipe must not import torch.
+_EXPORTS = {
+    "Answer": "alignment.generation.answers",
+    "Engine": "alignment.generation.engine",
+    "Request": "alignment.generation.engine",
+    "load_engine": "alignment.generation.load",
+}
+
+__all__ = ["Answer", "Engine", "Request", "load_engine"]
+__getattr__ = lazily(__name__, _EXPORTS)

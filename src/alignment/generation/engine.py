@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,14 @@ class Engine(Protocol):
 
         Raises:
             UserError: the server fails for good, or the model cannot answer; answers yielded before are good.
+        """
+        ...
+
+    def stream(self, request: Request, write: Callable[[str], object]) -> Answer:
+        """One answer, whose text is given to `write` in pieces as it is drawn. An interrupt (Ctrl-C) ends the draw.
+
+        Raises:
+            UserError: as `answers`.
         """
         ...
 

@@ -98,13 +98,18 @@ def encode_conversations(
     return rows
 
 
-def encode_messages(messages: Conversation, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def encode_messages(
+    messages: Conversation, tokenizer: PreTrainedTokenizerBase, *, add_generation_prompt: bool = False
+) -> list[int]:
     """Token ids of the rendered messages, with exactly one BOS where the tokenizer or the template puts one.
+
+    Args:
+        add_generation_prompt: end with the header of the answer that is to come.
 
     Raises:
         RowFault: the chat template refuses the messages.
     """
-    text = render([dict(message) for message in messages], tokenizer)
+    text = render([dict(message) for message in messages], tokenizer, add_generation_prompt=add_generation_prompt)
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     bos = tokenizer.bos_token_id
     if bos is None:

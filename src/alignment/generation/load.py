@@ -1,0 +1,54 @@
+"""From what a recipe states to the engine that answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from alignment.errors import SetupError
+from alignment.recipe.generation_settings import GenerationSettings
+
+if TYPE_CHECKING:
+    from alignment.generation.engine import Engine
+    from alignment.recipe import ModelArguments
+
+
+def load_engine(
+    settings: GenerationSettings,
+    model: ModelArguments,
+    *,
+    chat_template: str | None = None,
+    device: str | None = None,
+) -> Engine:
+    """The engine that the settings ask for, with its model loaded.
+
+    Args:
+        model: what is asked. A server has it loaded already, and is only told its name.
+        chat_template: Jinja source in place of the tokenizer's own; a server uses its own.
+        device: of the engine transformers, such as `cuda:1`: the first GPU, or the CPU, when absent.
+
+    Raises:
+        SetupError: a setting is out of its range, or the model, the library or the server cannot be had.
+    """
+    if faults := list(settings.faults()):
+        raise SetupError(faults)
+    return _load_transformers(settings, model, chat_template, device)
+
+
+def _load_transformers(
+    settings: GenerationSettings, model: ModelArguments, chat_template: str | None, device: str | None
+) -> Engine:
+    import torch
+
+    from alignment.generation.transformers_engine import TransformersEngine
+    from alignment.modeling.load import load_policy, load_tokenizer
+
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "float32" if place == "cpu" else "bfloat16"
+    tokenizer = load_tokenizer(model, chat_template=chat_template)
+    policy = load_policy(replace(model, dtype=dtype))
+    if not getattr(policy, "is_quantized", False):
+        policy.to(place)
+    return TransformersEngine(settings, policy, tokenizer)
