@@ -1,53 +1,16 @@
-"""What a single value may be, whatever the other values are: ranges and words, as one table."""
+"""What a single value may be, whatever the other values are: ranges and words.
+
+Keys of one method alone have theirs in its row of `METHODS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import inf
 from typing import Any
 
+from alignment.bound import Bound, above, at_least, count
 from alignment.errors import Fault, did_you_mean
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """An interval, and what to tell someone who left it."""
-
-    low: float = -inf
-    high: float = inf
-    low_open: bool = False
-    """Whether `low` itself is outside."""
-    high_open: bool = False
-    """Whether `high` itself is outside."""
-    remedy: str = ""
-
-    def holds(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        parts = []
-        if self.low > -inf:
-            parts.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
-        if self.high < inf:
-            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:.10g}")
-        return f"must be {' and '.join(parts)}"
-
-
-def above(low: float, remedy: str) -> Bound:
-    return Bound(low=low, low_open=True, remedy=remedy)
-
-
-def at_least(low: float, remedy: str, *, below: float = inf) -> Bound:
-    return Bound(low=low, high=below, high_open=True, remedy=remedy)
-
-
-def count(low: float, high: float, remedy: str) -> Bound:
-    """What memory or processes are taken for: a slip of the finger must not exhaust the machine."""
-    return Bound(low=low, high=high, remedy=remedy)
-
+from alignment.methods import METHODS
 
 MOST_PAIRS = 2**20
 """Rows of one optimizer step: thousands of times what any published run used."""
@@ -57,7 +20,6 @@ _EXACT = 2**53
 
 _SEED = Bound(low=0, high=2**32 - 1, remedy="any such whole number, for example 42")
 _SMOOTHING = at_least(0, "0 switches it off; at 0.5 the labels would say nothing", below=0.5)
-_SHARE = Bound(low=0, high=1, remedy="a share between 0 and 1")
 _STEPS = above(0, "a number of steps, or a fraction of the run below 1")
 
 BOUNDS: Mapping[str, Bound] = {
@@ -102,15 +64,9 @@ BOUNDS: Mapping[str, Bound] = {
     "ddp_bucket_cap_mb": at_least(1, "megabytes; 25 is the default"),
     "torch_empty_cache_steps": at_least(1, "remove it to keep the cache"),
     "dataloader_prefetch_factor": count(1, 1024, "2 is the default"),
-    "precompute_ref_batch_size": count(1, 2**16, "remove it for per_device_train_batch_size"),
     "pad_to_multiple_of": count(1, 2**16, "8 or 64 suits the matrix units of a GPU"),
-    "ref_model_sync_steps": at_least(1, "512 is the default"),
-    "ref_model_mixup_alpha": _SHARE,
-    "ld_alpha": _SHARE,
-    "discopop_tau": above(0, "0.05 is usual"),
     "router_aux_loss_coef": at_least(0, "0 switches it off"),
     "label_smoothing_factor": at_least(0, "0 switches it off", below=1),
-    "loss_weights[]": at_least(0, "1 is usual; remove a loss rather than weigh it 0"),
     "dataset_mixture.seed": _SEED,
     "dataset_mixture.datasets[].weight": Bound(
         low=0,
@@ -119,11 +75,6 @@ BOUNDS: Mapping[str, Bound] = {
         remedy="a share of the source's rows; 1 takes all of them",
     ),
 }
-
-_DPO_LOSSES = (
-    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
-    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
-)  # fmt: skip
 
 _TRACKERS = (
     "none", "all", "wandb", "tensorboard", "trackio", "mlflow", "comet_ml", "swanlab", "clearml", "neptune",
@@ -135,39 +86,36 @@ _COMPILERS = (
     "nvprims_nvfuser", "aot_torchxla_trace_once", "torchxla_trace_once", "hpu_backend", "neuron",
 )  # fmt: skip
 
-WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("*", "log_level"): ("debug", "info", "warning", "error", "critical", "passive"),
-    ("*", "log_level_replica"): ("debug", "info", "warning", "error", "critical", "passive"),
-    ("*", "report_to"): _TRACKERS,
-    ("*", "torch_compile_backend"): _COMPILERS,
-    ("*", "torch_compile_mode"): ("default", "lite", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"),
-    ("*", "debug"): ("underflow_overflow", "tpu_metrics_debug"),
-    ("*", "include_num_input_tokens_seen"): ("all", "non_padding", "no"),
-    ("*", "dataloader_multiprocessing_context"): ("fork", "forkserver", "spawn"),
-    ("*", "pad_to_multiple_of"): ("auto",),
-    ("dpo", "f_divergence_type"): ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"),
-    ("*", "train_sampling_strategy"): ("random", "sequential", "group_by_length"),
-    ("*", "ddp_backend"): ("nccl", "gloo", "mpi", "ccl", "hccl", "cncl", "mccl"),
-    ("dpo", "loss_type"): _DPO_LOSSES,
-    ("dpo", "truncation_mode"): ("keep_start", "keep_end"),
-    ("sft", "truncation_mode"): ("keep_start", "keep_end"),
-    ("sft", "loss_type"): ("nll", "dft", "chunked_nll"),
-    ("sft", "packing_strategy"): ("bfd", "bfd_split", "wrapped"),
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "log_level": ("debug", "info", "warning", "error", "critical", "passive"),
+    "log_level_replica": ("debug", "info", "warning", "error", "critical", "passive"),
+    "report_to": _TRACKERS,
+    "torch_compile_backend": _COMPILERS,
+    "torch_compile_mode": ("default", "lite", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"),
+    "debug": ("underflow_overflow", "tpu_metrics_debug"),
+    "include_num_input_tokens_seen": ("all", "non_padding", "no"),
+    "dataloader_multiprocessing_context": ("fork", "forkserver", "spawn"),
+    "pad_to_multiple_of": ("auto",),
+    "train_sampling_strategy": ("random", "sequential", "group_by_length"),
+    "ddp_backend": ("nccl", "gloo", "mpi", "ccl", "hccl", "cncl", "mccl"),
 }
-"""(method or *, key) -> the words it takes, where the config class only says `str`."""
+"""Key -> the words it takes, where the config class only says `str`."""
 
 
 def bound_faults(method: str | None, values: Mapping[str, Any]) -> Iterator[Fault]:
     """Every stated value that is outside its interval, no known word, or empty text. `values` may be nested."""
+    own = METHODS[method] if method else None
+    bounds = {**BOUNDS, **own.bounds} if own else BOUNDS
+    choices = {**WORDS, **own.words} if own else WORDS
     for key, pattern, value in _leaves(values):
-        bound = BOUNDS.get(pattern)
+        bound = bounds.get(pattern)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if bound is not None and is_number and not bound.holds(value):
             yield Fault(key=key, value=value, rule=str(bound), remedy=bound.remedy)
         elif isinstance(value, int) and abs(value) > _EXACT:
             yield Fault(key=key, value=value, rule=f"must be between -{_EXACT} and {_EXACT}", remedy="count its digits")
         name = key.partition("[")[0]
-        words = WORDS.get(("*", name)) or WORDS.get((method or "", name))
+        words = choices.get(name)
         if words and isinstance(value, str) and value not in words:
             yield Fault(
                 key=key, value=value, rule=f"must be one of {', '.join(words)}", remedy=did_you_mean(value, words)

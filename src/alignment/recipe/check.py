@@ -95,7 +95,8 @@ def _values(document: Document, method: str | None) -> tuple[dict[str, Any], lis
         if key == "method" or (node is None and key in needed):
             continue
         idle = key == "label_smoothing_factor" and method is not None and METHODS[method].data == "preference"
-        if key not in known or key in MOVED or key in NOT_HERE or idle:
+        moved = key in MOVED and not any(key in METHODS[each].bounds for each in methods)
+        if key not in known or moved or key in NOT_HERE or idle:
             shown = plain(node, as_text=True)
             owners = [other for other in METHODS if other != method and _has(other, key)] if method else []
             faults.append(unknown_key(key, shown, method=method, known=known, owners=owners))
@@ -120,7 +121,7 @@ def _has(method: str, key: str) -> bool:
 def _checkpointing_faults(settings: Settings) -> Iterator[Fault]:
     if settings.method is None or settings.stated.get("gradient_checkpointing") != GRADIENT_CHECKPOINTING:
         return
-    if not fields_of(settings.method).auto_checkpointing:
+    if not METHODS[settings.method].plans_steps:
         yield Fault(
             key="gradient_checkpointing",
             value=GRADIENT_CHECKPOINTING,

@@ -37,8 +37,6 @@ class Fields:
     """Names and types; an enum is the `Literal` of its values."""
     defaults: Mapping[str, Any]
     """Those that have one."""
-    auto_checkpointing: bool
-    """Whether `gradient_checkpointing: auto` is understood."""
 
 
 @cache
@@ -65,7 +63,6 @@ def _declared(method: str) -> Fields:
     return Fields(
         types={name: _read(_spelled(declared)) for name, declared in hints(config).items()},
         defaults=defaults,
-        auto_checkpointing=getattr(config, "auto_checkpointing", False),
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alignment.errors import Fault, did_you_mean
+from alignment.methods import METHODS
 from alignment.recipe.settings import Settings
 
 _RECOMPUTE = {"use_reentrant": bool, "preserve_rng_state": bool, "determinism_check": str, "early_stop": bool}
 """What gradient_checkpointing_kwargs may hold (torch.utils.checkpoint), and of which type."""
-_SFT_RECOMPUTE = {**_RECOMPUTE, "selective": bool}
 
 
 def _workers(s: Settings) -> Iterator[Fault]:
@@ -31,7 +31,8 @@ def _recomputation(s: Settings) -> Iterator[Fault]:
         stated and s.sound("gradient_checkpointing_kwargs", "gradient_checkpointing") and s["gradient_checkpointing"]
     ):
         return
-    known = _SFT_RECOMPUTE if s.method == "sft" else _RECOMPUTE
+    own = METHODS[s.method].recomputation if s.method else ()
+    known = {**_RECOMPUTE, **dict.fromkeys(own, bool)}
     for name, value in stated.items():
         key = f"gradient_checkpointing_kwargs.{name}"
         if name not in known:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from alignment.errors import Fault, did_you_mean
+from alignment.methods import METHODS
 from alignment.recipe.batch import batch_faults
 from alignment.recipe.data_relations import DATA_RULES
 from alignment.recipe.machine_relations import MACHINE_RULES
-from alignment.recipe.method_relations import METHOD_RULES
 from alignment.recipe.metric_relations import METRIC_RULES
 from alignment.recipe.saving import SAVING_RULES
 from alignment.recipe.schedule_relations import SCHEDULE_RULES
@@ -19,7 +19,8 @@ Rule = Callable[[Settings], Iterator[Fault]]
 
 def relation_faults(settings: Settings) -> Iterator[Fault]:
     """Every broken relation of the recipe."""
-    for rule in RULES:
+    own = METHODS[settings.method].relation_rules() if settings.method else ()
+    for rule in (*RULES, *own):
         yield from rule(settings)
 
 
@@ -40,6 +41,17 @@ def _lengths(s: Settings) -> Iterator[Fault]:
             value=longest,
             rule=f"must be above max_prompt_length, which is {prompt} when not stated",
             remedy="raise it, or state a max_prompt_length below it",
+        )
+
+
+def _padding(s: Settings) -> Iterator[Fault]:
+    longest, multiple = s["max_length"], s.stated.get("pad_to_multiple_of")
+    if s.sound("pad_to_multiple_of", "max_length") and isinstance(multiple, int) and longest and multiple > longest:
+        yield Fault(
+            key="pad_to_multiple_of",
+            value=multiple,
+            rule=f"must not be above max_length {longest}",
+            remedy="8 or 64 suits the matrix units of a GPU",
         )
 
 
@@ -160,20 +172,9 @@ def _batch(s: Settings) -> Iterator[Fault]:
         yield from batch_faults(s.stated)
 
 
-def _loss_weights(s: Settings) -> Iterator[Fault]:
-    weights, losses = s["loss_weights"], s["loss_type"]
-    if weights is not None and s.sound("loss_weights", "loss_type") and len(weights) != len(losses or []):
-        yield Fault(
-            key="loss_weights",
-            value=weights,
-            rule=f"must be as many as the losses of loss_type ({len(losses)})",
-            remedy="give one weight for each",
-        )
-
-
-def _reference_free(s: Settings) -> Iterator[Fault]:
-    """What the trainers of simpo and orpo decide themselves; a statement to the contrary would have no effect."""
-    if s.method not in ("simpo", "orpo"):
+def _planned_steps(s: Settings) -> Iterator[Fault]:
+    """What a trainer that plans its steps decides itself; a statement to the contrary would have no effect."""
+    if s.method is None or not METHODS[s.method].plans_steps:
         return
     if s.sound("train_sampling_strategy") and s["train_sampling_strategy"] != "random":
         yield Fault(
@@ -193,7 +194,7 @@ def _reference_free(s: Settings) -> Iterator[Fault]:
 
 def _packing(s: Settings) -> Iterator[Fault]:
     """What would not do in a packed row what it does in a padded one."""
-    if s.method not in ("simpo", "orpo", "dpo") or not (s.sound("packing") and s["packing"]):
+    if s.method is None or not METHODS[s.method].shares_prompts or not (s.sound("packing") and s["packing"]):
         return
     compiles = "would compile for every new length of a packed row; what gains by it is compiled anyway"
     for key, rule in (
@@ -206,6 +207,7 @@ def _packing(s: Settings) -> Iterator[Fault]:
 
 RULES: tuple[Rule, ...] = (
     _lengths,
+    _padding,
     _smoothing,
     _warmup,
     _steps,
@@ -215,11 +217,9 @@ RULES: tuple[Rule, ...] = (
     _adapters,
     _attention,
     _batch,
-    _loss_weights,
-    _reference_free,
+    _planned_steps,
     _packing,
     *SCHEDULE_RULES,
     *METRIC_RULES,
     *MACHINE_RULES,
-    *METHOD_RULES,
 )

@@ -1,7 +1,7 @@
 """Keys that people bring from elsewhere, and what to write here instead.
 
-`MOVED` holds former and foreign names of something a recipe can say. `NOT_HERE` holds settings that exist but are
-decided in another place, so that there is one way to say each thing.
+`MOVED` holds former and foreign names of something a recipe can say, unless the row of its method has a key of that
+name. `NOT_HERE` holds settings that exist but are decided in another place, so that there is one way to say each thing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from alignment.errors import Fault, did_you_mean
+from alignment.methods import METHODS
 
 _CHECKPOINTING = "write gradient_checkpointing; it is translated for the transformers at hand"
+_METHOD = "write method: " + " or ".join(", ".join(METHODS).rsplit(", ", 1))
 
 MOVED: Mapping[str, str] = {
     "torch_dtype": "write dtype",
@@ -45,8 +47,8 @@ MOVED: Mapping[str, str] = {
     "model_name": "write model_name_or_path",
     "model_code_revision": "write model_revision",
     "hub_model_revision": "write hub_revision",
-    "trainer_type": "write method: simpo, dpo, orpo or sft",
-    "trainer_class_name": "write method: simpo, dpo, orpo or sft",
+    "trainer_type": _METHOD,
+    "trainer_class_name": _METHOD,
     "loss": "write loss_type",
     "lora_rank": "write lora_r",
     "use_lora": "write use_peft",

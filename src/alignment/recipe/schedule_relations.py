@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from alignment.bound import Bound, above, at_least
 from alignment.errors import Fault, did_you_mean
-from alignment.recipe.bounds import Bound, above, at_least
 from alignment.recipe.settings import Settings
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import Trainer
-
 from alignment.files import replacing, write_text
 from alignment.output.folder import CARD, CURVES, MANIFEST, RunFolder
 from alignment.recipe import Recipe
 from alignment.report.card import build_card
 from alignment.report.curves import plot_curves
 from alignment.report.manifest import build_manifest, write_manifest
+from alignment.trainers.reporting import ReportingTrainer
 
 UNTIMED = {"started": "", "train_seconds": 0.0, "samples_per_second": 0.0, "wall_seconds": 0.0}
 """The times of a run that has not begun."""
@@ -20,7 +19,7 @@ UNTIMED = {"started": "", "train_seconds": 0.0, "samples_per_second": 0.0, "wall
 
 def report(
     recipe: Recipe,
-    trainer: Trainer,
+    trainer: ReportingTrainer,
     splits: Any,
     folder: RunFolder,
     timing: Mapping[str, Any],
@@ -34,8 +33,8 @@ def report(
         trainer=trainer,
         splits=splits,
         timing=timing,
-        attention_backend=getattr(trainer, "attention_backend", trainer.model.config._attn_implementation),
-        batch=getattr(trainer, "batch_facts", None),
+        attention_backend=trainer.attention_backend,
+        batch=trainer.batch_facts,
         tracking=links,
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )

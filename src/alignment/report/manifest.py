@@ -114,9 +114,8 @@ def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, A
     """How the rows of one optimizer step are spread: `global = per device x micro-batches x world`."""
     per_device = arguments.per_device_train_batch_size
     micro_batches = arguments.gradient_accumulation_steps
-    stated = getattr(arguments, "global_batch_size", None)
     return {
-        "global_batch_size": stated or per_device * micro_batches * world_size,
+        "global_batch_size": per_device * micro_batches * world_size,
         "per_device_train_batch_size": per_device,
         "micro_batches": micro_batches,
         "world_size": world_size,

@@ -51,6 +51,7 @@ from alignment.run.callbacks.tracking import RecipeTracking, link_model
 from alignment.run.extensions import build_extensions
 from alignment.run.failure import Journal, forget_logs, told
 from alignment.run.packages import check_packages
+from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.sharding import check_resumable, check_sharded
 
 
@@ -223,7 +224,9 @@ def measured(
     return result
 
 
-def try_the_end(recipe: Recipe, policy: PreTrainedModel, trainer: Trainer, splits: Any, folder: RunFolder) -> None:
+def try_the_end(
+    recipe: Recipe, policy: PreTrainedModel, trainer: ReportingTrainer, splits: Any, folder: RunFolder
+) -> None:
     """Write what goes with the weights, and the report, into a folder that is thrown away: no fault waits for the end.
 
     Raises:
@@ -238,7 +241,9 @@ def try_the_end(recipe: Recipe, policy: PreTrainedModel, trainer: Trainer, split
         report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={})
 
 
-def train(trainer: Trainer, *, resume_from: Path | None, save_every_minutes: float | None = None) -> dict[str, Any]:
+def train(
+    trainer: ReportingTrainer, *, resume_from: Path | None, save_every_minutes: float | None = None
+) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
     preemption = StopOnSignal()
     trainer.add_callback(SaveSchedule(save_every_minutes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
@@ -70,8 +70,6 @@ class ReferenceFreeConfig(TrainingArguments):
         default=None,
         metadata={"help": "Tokens a packed micro-batch may hold; derived from the device's memory when absent."},
     )
-    auto_checkpointing: ClassVar[bool] = True
-    """`gradient_checkpointing: auto` is understood: as few layers as the memory at hand demands."""
     disable_dropout: bool = field(default=True, metadata={"help": "Set the model's dropout to 0."})
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
 

@@ -39,9 +39,9 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
         processing_class: PreTrainedTokenizerBase,
         **others: Any,
     ) -> None:
-        self.attention_backend = model.config._attn_implementation
+        self._shared_prompts_by: str | None = None
         if args.packing:
-            self.attention_backend = self._share_prompts(model, args)
+            self._shared_prompts_by = self._share_prompts(model, args)
             collator = others.get("data_collator") or preference_collator(args, processing_class)
             others["data_collator"] = WithPairLengths(collator)
         super().__init__(model=model, args=args, processing_class=processing_class, **others)
@@ -49,6 +49,10 @@ class DPOTrainer(MeasuredTrainer, trl.DPOTrainer):
             if self.ref_model is not None:
                 self._share_prompts(self.accelerator.unwrap_model(self.ref_model), args)
             self.measure_throughput(padded=False, forward_passes=3 if args.precompute_ref_log_probs else 4)
+
+    @property
+    def attention_backend(self) -> str:
+        return self._shared_prompts_by or super().attention_backend
 
     def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
         """Rows that are tokens already are taken as they are; TRL prepares all others."""

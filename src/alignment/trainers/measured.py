@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import Trainer
 
+from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.throughput import Throughput
 
 
-class MeasuredTrainer(Trainer):
+class MeasuredTrainer(ReportingTrainer):
     """Once `measure_throughput` is called, micro-batches (which carry `pair_lengths`) are counted and rates logged."""
 
     _throughput: Throughput | None = None

@@ -108,12 +108,10 @@ class ReferenceFreeTrainer(WholeStepTrainer):
 
     @property
     def attention_backend(self) -> str:
-        """What computed attention, for the manifest."""
         return self.layout.attention_backend
 
     @property
     def batch_facts(self) -> dict[str, int]:
-        """What the manifest says of a step beyond the arguments."""
         packing = self.layout.packing
         how = packing.facts() if packing else {"micro_batches": self._accumulation}
         return {"global_batch_size": self.global_batch_size, **how}

@@ -8,10 +8,11 @@ from typing import Any
 import trl
 from transformers import PreTrainedModel
 
+from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.sft_config import SFTConfig
 
 
-class SFTTrainer(trl.SFTTrainer):
+class SFTTrainer(ReportingTrainer, trl.SFTTrainer):
     """`trl.SFTTrainer`; rows of `input_ids` and `labels` are trained as they are.
 
     Args:

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from alignment.run.callbacks.finite import Diverged, StopOnNonFinite, rows_of_step
 from alignment.run.callbacks.preemption import StopOnSignal
 from alignment.run.callbacks.sealing import SealCheckpoints
+from alignment.trainers.reporting import ReportingTrainer
 
 
 class Square(nn.Module):
@@ -27,7 +28,7 @@ class Square(nn.Module):
         return {"loss": ((self.w * x) ** 2).mean()}
 
 
-def trainer(tmp_path, values: list[float], **changes) -> Trainer:
+def trainer(tmp_path, values: list[float], **changes) -> ReportingTrainer:
     settings = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 2,
@@ -40,7 +41,7 @@ def trainer(tmp_path, values: list[float], **changes) -> Trainer:
         "use_cpu": True,
     }
     args = TrainingArguments(str(tmp_path), **{**settings, **changes})
-    return Trainer(Square(), args, train_dataset=Dataset.from_dict({"x": values}))
+    return ReportingTrainer(Square(), args, train_dataset=Dataset.from_dict({"x": values}))
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])

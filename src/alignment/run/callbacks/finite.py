@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from alignment.data.sampler import even_plan, training_sampler
 from alignment.errors import Fault, UserError
 from alignment.output.checkpoints import last_whole
+from alignment.trainers.reporting import ReportingTrainer
 
 
 class Diverged(UserError):
@@ -30,11 +31,11 @@ class StopOnNonFinite(TrainerCallback):
     and leaves out a step whose norm is not finite, without a word; here it ends the run.
 
     Args:
-        trainer: the trainer that is watched. If it has a method `rows_with_bad_loss`, a collective call that
-            returns rows of the training data, those are named; otherwise all rows of the step.
+        trainer: the trainer that is watched. Rows of the training data that it knows to have a bad loss are named;
+            otherwise all rows of the step.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: ReportingTrainer) -> None:
         self._trainer = trainer
 
     def on_pre_optimizer_step(
@@ -46,8 +47,7 @@ class StopOnNonFinite(TrainerCallback):
             raise Diverged(self._faults(step=state.global_step + 1))
 
     def _faults(self, *, step: int) -> list[Fault]:
-        known = getattr(self._trainer, "rows_with_bad_loss", None)
-        rows = known() if known is not None else []
+        rows = self._trainer.rows_with_bad_loss()
         cause = Fault(
             key="loss" if rows else "gradient",
             rule="is not a finite number "

@@ -1,4 +1,4 @@
-"""Rules of TRL's methods, which its trainers would only state once model and data are loaded."""
+"""Rules between the keys of DPO, which TRL would only state once model and data are loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SORTING = ("aot", "aot_unpaired")
 
 
 def _losses(s: Settings) -> Iterator[Fault]:
-    if s.method != "dpo" or not s.sound("loss_type"):
+    if not s.sound("loss_type"):
         return
     losses = s["loss_type"]
     if not losses:
@@ -62,41 +62,30 @@ def _reference(s: Settings) -> Iterator[Fault]:
 
 def _rows(s: Settings) -> Iterator[Fault]:
     """How rows become batches."""
-    longest = s["max_length"]
-    multiple = s.stated.get("pad_to_multiple_of")
-    if s.sound("pad_to_multiple_of", "max_length") and isinstance(multiple, int) and longest and multiple > longest:
-        yield Fault(
-            key="pad_to_multiple_of",
-            value=multiple,
-            rule=f"must not be above max_length {longest}",
-            remedy="8 or 64 suits the matrix units of a GPU",
-        )
-    if s.method == "dpo" and s.sound("padding_free") and s["padding_free"]:
+    if s.sound("padding_free") and s["padding_free"]:
         yield Fault(
             key="padding_free",
             value=True,
             rule="is not available for dpo",
             remedy="remove it; packing: true computes every micro-batch without padding",
         )
-    if s.method == "dpo" and s.sound("train_sampling_strategy") and s["train_sampling_strategy"] == "group_by_length":
+    if s.sound("train_sampling_strategy") and s["train_sampling_strategy"] == "group_by_length":
         yield Fault(
             key="train_sampling_strategy",
             value="group_by_length",
             rule="is not available for dpo, whose rows have two lengths",
             remedy="write random or sequential",
         )
-    if s.method != "sft" or not s.sound("packing", "padding_free", "max_length"):
-        return
-    if s["packing"] and longest is None:
+
+
+def _loss_weights(s: Settings) -> Iterator[Fault]:
+    weights, losses = s["loss_weights"], s["loss_type"]
+    if weights is not None and s.sound("loss_weights", "loss_type") and len(weights) != len(losses or []):
         yield Fault(
-            key="max_length", value="null", rule="must be a number with packing: true", remedy="the length of a row"
-        )
-    if s["padding_free"] and not s["packing"] and longest is not None:
-        yield Fault(
-            key="padding_free",
-            value=True,
-            rule="would not keep to max_length without packing: true",
-            remedy="add packing: true, or write max_length: null",
+            key="loss_weights",
+            value=weights,
+            rule=f"must be as many as the losses of loss_type ({len(losses)})",
+            remedy="give one weight for each",
         )
 
 
@@ -104,4 +93,4 @@ def _contradiction(key: str, value: Any, other: str) -> Fault:
     return Fault(key=key, value=value, rule=f"contradicts {other}", remedy="keep one of the two")
 
 
-METHOD_RULES = (_losses, _reference, _rows)
+DPO_RULES = (_losses, _loss_weights, _reference, _rows)
