@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from alignment.losses import orpo_loss, simpo_loss
+from alignment.losses import alphapo_loss, orpo_loss, repo_loss, simper_loss, simpo_loss
 
 
 def losses(chosen, rejected, **settings):
@@ -113,3 +113,95 @@ def test_simpo_equals_trl():
     theirs, *_ = CPOTrainer.cpo_loss(settings, chosen, rejected)
     mine, _, _ = simpo_loss(chosen, rejected, beta=10.0, gamma_beta_ratio=0.5, label_smoothing=0.1)
     assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def at(*logps: float, dtype=torch.float64) -> torch.Tensor:
+    return torch.tensor(logps, dtype=dtype, requires_grad=True)
+
+
+def test_simper_by_hand():
+    """p = 0.5 and 0.2: the loss is 0.2 - 0.5, and its gradient in the mean log-probability is p itself."""
+    chosen, rejected = at(math.log(0.5)), at(math.log(0.2))
+    loss, chosen_reward, rejected_reward = simper_loss(chosen, rejected)
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(-0.3)
+    assert (chosen_reward.item(), rejected_reward.item()) == pytest.approx((0.5, 0.2))
+    assert (chosen.grad.item(), rejected.grad.item()) == pytest.approx((-0.5, 0.2))
+    assert not chosen_reward.requires_grad and not rejected_reward.requires_grad
+
+
+def test_repo_by_hand():
+    """With a margin of 0.4: pairs 0.5 apart cost nothing, 0.1 apart 0.3, and 1 apart the wrong way 1.4."""
+    chosen, rejected = at(-1.0, -1.0, -2.0), at(-1.5, -1.1, -1.0)
+    loss, chosen_reward, rejected_reward = repo_loss(chosen, rejected, gamma=0.4)
+    loss.sum().backward()
+    assert loss.tolist() == pytest.approx([0.0, 0.3, 1.4])
+    assert (chosen_reward.tolist(), rejected_reward.tolist()) == (chosen.tolist(), rejected.tolist())
+    assert (chosen.grad.tolist(), rejected.grad.tolist()) == ([0, -1, -1], [0, 1, 1])
+
+
+def test_alphapo_by_hand():
+    """alpha 1, p = 0.5 and 0.2: rewards 2 * (1 - 1/p) = -2 and -8; with a margin of 2 * 0.5 the loss is that of 5."""
+    settings = {"beta": 2.0, "gamma_beta_ratio": 0.5, "alpha": 1.0}
+    chosen, rejected = at(math.log(0.5)), at(math.log(0.2))
+    loss, chosen_reward, rejected_reward = alphapo_loss(chosen, rejected, **settings)
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(softplus(-5.0))
+    assert (chosen_reward.item(), rejected_reward.item()) == pytest.approx((-2.0, -8.0))
+    # d reward / d log p = 2 / p, and d loss / d margin = -sigmoid(-5)
+    slope = 1 / (1 + math.exp(5.0))
+    assert (chosen.grad.item(), rejected.grad.item()) == pytest.approx((-4 * slope, 10 * slope))
+    assert not chosen_reward.requires_grad
+
+
+def test_alphapo_with_a_negative_alpha_by_hand():
+    """alpha -1 rewards the probability itself: beta * (p - 1)."""
+    loss, chosen_reward, rejected_reward = alphapo_loss(
+        at(math.log(0.5)), at(math.log(0.2)), beta=2.0, gamma_beta_ratio=0.0, alpha=-1.0
+    )
+    assert (chosen_reward.item(), rejected_reward.item()) == pytest.approx((-1.0, -1.6))
+    assert loss.item() == pytest.approx(softplus(-0.6))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-300, 1e-12, -1e-12])
+def test_alphapo_without_a_shape_is_simpo(alpha):
+    chosen, rejected = at(-0.5, -3.0, -1e-4), at(-1.0, -0.2, -20.0)
+    settings = {"beta": 2.5, "gamma_beta_ratio": 0.1}
+    for mine, theirs in zip(
+        alphapo_loss(chosen, rejected, **settings, alpha=alpha),
+        simpo_loss(chosen, rejected, **settings),
+        strict=True,
+    ):
+        assert torch.allclose(mine, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alpha", [-2.0, -0.25, 1e-20, 1e-9, 0.25, 1.0, 50.0])
+@pytest.mark.parametrize(("chosen", "rejected"), [(0.0, -1e4), (-1e4, 0.0), (-1e4, -1e4), (0.0, 0.0), (-1e-9, -0.7)])
+def test_alphapo_loss_and_gradient_stay_finite(chosen, rejected, alpha, dtype):
+    chosen, rejected = at(chosen, dtype=dtype), at(rejected, dtype=dtype)
+    loss, *rewards = alphapo_loss(chosen, rejected, beta=10.0, gamma_beta_ratio=0.5, alpha=alpha)
+    loss.sum().backward()
+    for value in (loss, *rewards, chosen.grad, rejected.grad):
+        assert torch.isfinite(value).all()
+
+
+def test_alphapo_equals_trl():
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    from types import SimpleNamespace
+
+    from trl.experimental.cpo import CPOTrainer
+
+    chosen, rejected = -torch.rand(64) * 3, -torch.rand(64) * 3
+    settings = SimpleNamespace(
+        beta=2.5,
+        simpo_gamma=0.25,
+        label_smoothing=0.0,
+        loss_type="simpo",
+        alpha=0.25,
+        accelerator=SimpleNamespace(device="cpu"),
+    )
+    theirs = CPOTrainer.cpo_loss(settings, chosen, rejected)
+    mine = alphapo_loss(chosen, rejected, beta=2.5, gamma_beta_ratio=0.1, alpha=0.25)
+    for expected, found in zip(theirs, mine, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)

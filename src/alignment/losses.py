@@ -5,6 +5,7 @@ All of them take the *mean* log-probability per completion token, `[B]`, one ent
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -66,6 +67,79 @@ def orpo_loss(chosen_logps: Tensor, rejected_logps: Tensor, *, beta: float) -> t
     """
     log_odds = (chosen_logps - rejected_logps) - (_log1mexp(chosen_logps) - _log1mexp(rejected_logps))
     return -beta * F.logsigmoid(log_odds), beta * chosen_logps.detach(), beta * rejected_logps.detach()
+
+
+def simper_loss(chosen_logps: Tensor, rejected_logps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """SimPER (Xiao et al. 2025, arXiv 2502.00883): the difference of two inverse perplexities, nothing to tune.
+
+    With `r = log p(y|x) / |y|`, the inverse perplexity of a completion is `exp(r)`, between 0 and 1:
+
+        -exp(r_w) + exp(r_l)
+
+    Args as `simpo_loss`.
+
+    Returns:
+        `(losses, chosen_rewards, rejected_rewards)`, each `[B]`; rewards are `exp(r)` and carry no gradient.
+    """
+    chosen, rejected = chosen_logps.exp(), rejected_logps.exp()
+    return rejected - chosen, chosen.detach(), rejected.detach()
+
+
+def repo_loss(chosen_logps: Tensor, rejected_logps: Tensor, *, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """RePO (Wu et al. 2025, arXiv 2503.07426): SimPO's limit for a large beta; pairs beyond the margin say nothing.
+
+    With `r = log p(y|x) / |y|`:
+
+        relu(gamma - (r_w - r_l))
+
+    There is no beta: `gamma` is in nats per token, as SimPO's `gamma_beta_ratio` is.
+
+    Args:
+        chosen_logps, rejected_logps: as `simpo_loss` takes them.
+        gamma: margin from which a pair is left alone, >= 0.
+
+    Returns:
+        `(losses, chosen_rewards, rejected_rewards)`, each `[B]`; rewards are `r` and carry no gradient.
+    """
+    losses = torch.relu(gamma - (chosen_logps - rejected_logps))
+    return losses, chosen_logps.detach(), rejected_logps.detach()
+
+
+def alphapo_loss(
+    chosen_logps: Tensor, rejected_logps: Tensor, *, beta: float, gamma_beta_ratio: float, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """AlphaPO (Gupta et al. 2025, arXiv 2501.03884): SimPO with another shape of reward.
+
+    With `p = exp(log p(y|x) / |y|)` and `gamma = gamma_beta_ratio * beta`:
+
+        reward:  beta * (1 - p^-alpha) / alpha
+        loss:    -log sigmoid(reward_w - reward_l - gamma)
+
+    `alpha` 0 is the limit, `beta * log p`: SimPO. Above it, the reward of an improbable completion falls faster than
+    its logarithm, so that less of a margin is made by lowering both probabilities.
+
+    Args:
+        chosen_logps, rejected_logps, beta, gamma_beta_ratio: as `simpo_loss` takes them.
+        alpha: shape of the reward, of any sign.
+
+    Returns:
+        `(losses, chosen_rewards, rejected_rewards)`, each `[B]`; rewards carry no gradient.
+    """
+    chosen, rejected = (beta * _shaped(logps, alpha) for logps in (chosen_logps, rejected_logps))
+    losses = -F.logsigmoid(chosen - rejected - gamma_beta_ratio * beta)
+    return losses, chosen.detach(), rejected.detach()
+
+
+def _shaped(logps: Tensor, alpha: float) -> Tensor:
+    """`(1 - exp(-alpha * logps)) / alpha`, and its limit `logps` where `alpha` is too small to matter.
+
+    The exponent is held at half of what the precision can express: an infinite reward would meet a gradient of zero,
+    and the product would be NaN.
+    """
+    precision = torch.finfo(logps.dtype)
+    if abs(alpha) < precision.eps**2:
+        return logps
+    return -torch.expm1((-alpha * logps).clamp(max=math.log(precision.max) / 2)) / alpha
 
 
 def _log1mexp(x: Tensor) -> Tensor:
