@@ -54,7 +54,18 @@ def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
         print(f"{name}: valid ({recipe.method}, {recipe.model.model_name_or_path})")
     else:
         show(recipe)
+    _warn(recipe)
     return True
+
+
+def _warn(recipe: Recipe) -> None:
+    """What is unusual about the recipe; what the rows decide is judged when a run starts."""
+    from alignment.recipe.guards import acknowledged
+    from alignment.recipe.warnings import facts_of, judged, lines_of
+
+    facts, known = facts_of(recipe.method, recipe.resolved), acknowledged(recipe.resolved)
+    for line in lines_of(judged(facts, known), facts, known):
+        print(line)
 
 
 def show(recipe: Recipe) -> None:

@@ -70,6 +70,16 @@ def load_tokenizer(model: ModelArguments, *, chat_template: str | None = None) -
     return tokenizer
 
 
+def has_own_template(model: ModelArguments) -> bool:
+    """Whether the tokenizer came with a chat template, whatever the recipe puts in its place."""
+    location = _location(model.tokenizer_name_or_path or model.model_name_or_path)
+    with told(location, file="tokenizer_config.json or tokenizer.json"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            location, revision=tokenizer_revision(model), trust_remote_code=model.trust_remote_code
+        )
+    return bool(tokenizer.chat_template)
+
+
 def tokenizer_revision(model: ModelArguments) -> str:
     """The revision of the tokenizer: a pinned one is a commit of the model's repository, which no other one has."""
     own = model.tokenizer_name_or_path in (None, model.model_name_or_path)

@@ -42,7 +42,7 @@ _FREE_KEYS = frozenset(
     "logging_dir logging_strategy logging_steps logging_first_step log_level save_total_limit push_to_hub "
     "hub_model_id hub_token hub_private_repo hub_revision hub_strategy dataset_num_proc dataloader_num_workers "
     "dataloader_pin_memory per_device_eval_batch_size tokens_per_device sample_evaluation use_cpu "
-    "save_every_minutes".split()
+    "save_every_minutes acknowledge alarms sample_every".split()
 )
 
 

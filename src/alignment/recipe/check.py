@@ -12,6 +12,7 @@ from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze
+from alignment.recipe.guards import GUARD_KEYS
 from alignment.recipe.paths import Places
 from alignment.recipe.relations import relation_faults
 from alignment.recipe.renamed_keys import MOVED, NOT_HERE, unknown_key
@@ -29,6 +30,7 @@ _ROOT: Mapping[str, Any] = {
     "gradient_checkpointing": bool | Literal["auto"],
     "overwrite_output_dir": bool,
     "save_every_minutes": float | None,
+    **GUARD_KEYS,
 }
 
 

@@ -8,6 +8,7 @@ from alignment.errors import Fault, did_you_mean
 from alignment.methods import METHODS
 from alignment.recipe.batch import batch_faults
 from alignment.recipe.data_relations import DATA_RULES
+from alignment.recipe.guards import GUARD_RULES
 from alignment.recipe.machine_relations import MACHINE_RULES
 from alignment.recipe.metric_relations import METRIC_RULES
 from alignment.recipe.saving import SAVING_RULES
@@ -222,4 +223,5 @@ RULES: tuple[Rule, ...] = (
     *SCHEDULE_RULES,
     *METRIC_RULES,
     *MACHINE_RULES,
+    *GUARD_RULES,
 )

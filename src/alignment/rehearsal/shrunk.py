@@ -66,7 +66,10 @@ def shrunk_settings(recipe: Recipe, *, model: Path, data: Path, output: Path) ->
         "hub_model_id": REPOSITORY,
         "use_cpu": True,
         "disable_tqdm": True,
+        "acknowledge": sorted({*(stated.get("acknowledge") or ()), "few-steps", "unusual-batch"}),
     }
+    if stated.get("sample_every"):
+        changes["sample_every"] = SAVE_EVERY
     if absent:
         told.append(f"nothing is reported to {', '.join(absent)}")
     if recipe.evaluation is not None:

@@ -113,6 +113,7 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
         "hyperparameters": sections.hyperparameter_rows(run),
         "speed": sections.speed_rows(run),
         "has_curves": run.has(CURVES),
+        "guards": list(sections.guard_lines(run)),
         "results": results,
         "evaluated": any(row["eval"] != "-" for row in results),
         "sampled": sampled_answers(run.before_after) if run.before_after else None,

@@ -24,6 +24,7 @@ def report(
     folder: RunFolder,
     timing: Mapping[str, Any],
     links: Mapping[str, str],
+    guards: Mapping[str, Any],
 ) -> None:
     """Curves, manifest and, from these files, the card: the last file, with which the run counts as finished."""
     with replacing(folder.path / CURVES) as picture:
@@ -36,6 +37,7 @@ def report(
         attention_backend=trainer.attention_backend,
         batch=trainer.batch_facts,
         tracking=links,
+        guards=guards,
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)

@@ -34,6 +34,7 @@ def build_manifest(
     resumed_from: str | None = None,
     batch: Mapping[str, Any] | None = None,
     tracking: Mapping[str, Any] | None = None,
+    guards: Mapping[str, Any] | None = None,
     command: Sequence[str] | None = None,
     root: Path | None = None,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def build_manifest(
         resumed_from: name of the checkpoint the run went on from.
         batch: added to `batch_facts`, for example what packing planned.
         tracking: links to experiment trackers, such as `{"wandb": "https://..."}`.
+        guards: `{"warnings": [...], "alarms": [...]}`, what was told before the start and what was raised since.
         command: the command line; this process's own when left out.
         root: absolute paths below it are recorded relative to it; the working directory when left out.
     """
@@ -84,6 +86,7 @@ def build_manifest(
         "versions": version_facts(),
         "code": git_facts(Path(__file__).parent),
         "tracking": dict(tracking or {}),
+        **{"warnings": [], "alarms": [], **(guards or {})},
     }
     published = portable(facts, root=root)
     published["command"] = portable_command(command, root=root)

@@ -174,6 +174,15 @@ def result_rows(run: FinishedRun) -> list[dict[str, str]]:
     return rows
 
 
+def guard_lines(run: FinishedRun) -> Iterator[str]:
+    """What was unusual before the start and while the run went on."""
+    for warning in run.manifest.get("warnings", ()):
+        known = ", acknowledged" if warning["acknowledged"] else ""
+        yield f"warning `{warning['name']}`{known}: {warning['message']}."
+    for alarm in run.manifest.get("alarms", ()):
+        yield f"alarm `{alarm['name']}` at step {count(alarm['step'])}: {alarm['message']}"
+
+
 def formula_note(run: FinishedRun, method: Method) -> str:
     """The constants of the formula as this run had them."""
     stated = run.manifest["recipe"]

@@ -51,6 +51,7 @@ from alignment.run.callbacks.tracking import RecipeTracking, link_model
 from alignment.run.extensions import build_extensions
 from alignment.run.failure import Journal, forget_logs, told
 from alignment.run.packages import check_packages
+from alignment.run.warned import warn
 from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.sharding import check_resumable, check_sharded
 
@@ -117,6 +118,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             cache=cache_root(),
         )
         state.print(*splits.told, sep="\n")
+        warnings = warn(recipe, config, tokenizer, splits) if state.is_main_process else []
         journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
         before = measured(recipe, recipe.model, tokenizer, "Before training")
 
@@ -135,6 +137,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             peft_config=adapters,
         )
         show_progress(trainer)
+        guards: dict[str, Any] = {"warnings": warnings, "alarms": []}
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
         trainer.add_callback(WeightsMove())
@@ -144,7 +147,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         trainer.add_callback(SealCheckpoints(trainer.args, identity))
         journal.doing("trying the final save and the report", "chat_template", "model_name_or_path")
         if state.is_main_process:
-            try_the_end(recipe, policy, trainer, splits, folder)
+            try_the_end(recipe, policy, trainer, splits, folder, guards)
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         journal.doing("training")
@@ -164,7 +167,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
                 **timing,
                 "wall_seconds": round(time.time() - started, 1),
             }
-            report(recipe, trainer, splits, folder, timing, tracking.links)
+            report(recipe, trainer, splits, folder, timing, tracking.links, guards)
             print(f"\nDone. The model is in {folder.path}, its curves in {CURVES}, its card in {CARD}.")
         state.wait_for_everyone()
         if publish_after and state.is_main_process:
@@ -225,7 +228,12 @@ def measured(
 
 
 def try_the_end(
-    recipe: Recipe, policy: PreTrainedModel, trainer: ReportingTrainer, splits: Any, folder: RunFolder
+    recipe: Recipe,
+    policy: PreTrainedModel,
+    trainer: ReportingTrainer,
+    splits: Any,
+    folder: RunFolder,
+    guards: Mapping[str, Any],
 ) -> None:
     """Write what goes with the weights, and the report, into a folder that is thrown away: no fault waits for the end.
 
@@ -238,7 +246,7 @@ def try_the_end(
             save_settings(
                 policy, trainer.processing_class, Path(scratch), dtype=compute_dtype(trainer.args, trainer.model)
             )
-        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={})
+        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, {}, guards)
 
 
 def train(
