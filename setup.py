@@ -10,10 +10,13 @@ EXTRAS = {
     "flash": ["flash-attn>=2.6"],
     "quant": ["bitsandbytes>=0.46"],
     "track": ["tensorboard>=2.18", "trackio>=0.2"],
+    "vllm": ["vllm>=0.11"],
     "dev": [
+        "fastapi>=0.115",
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.11",
+        "openai>=1.98",
         "pytest>=8.0",
         "pytest-xdist>=3.6",
         "ruff>=0.8",

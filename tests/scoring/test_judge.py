@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -21,7 +20,13 @@ KEY = "sk-of-a-test-0123456789abcdef"
 def waits(monkeypatch) -> list[float]:
     """What was waited for, without the waiting."""
     waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
+
+    class Unhurried(threading.Event):
+        def wait(self, timeout=None):
+            waited.append(timeout)
+            return self.is_set()
+
+    monkeypatch.setattr("alignment.scoring.endpoint.Event", Unhurried)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return waited
 

@@ -18,8 +18,8 @@ class Answer:
     """The answer without end token, surrounding blanks removed."""
     finished: bool
     """Whether the model ended the answer itself, before the token limit."""
-    tokens: int
-    """Number of tokens drawn, the end token included."""
+    tokens: int | None
+    """Number of tokens drawn, the end token included; `None` where a server does not say."""
 
 
 def draw_answers(

@@ -32,7 +32,22 @@ def load_engine(
     """
     if faults := list(settings.faults()):
         raise SetupError(faults)
-    return _load_transformers(settings, model, chat_template, device)
+    match chosen_engine(settings):
+        case "server":
+            from alignment.generation.server_engine import load_server
+
+            return load_server(settings, model.model_name_or_path)
+        case _:
+            return _load_transformers(settings, model, chat_template, device)
+
+
+def chosen_engine(settings: GenerationSettings) -> str:
+    """What `engine` means on this machine: `auto` is one of the others."""
+    if settings.engine != "auto":
+        return settings.engine
+    if settings.base_url is not None:
+        return "server"
+    return "transformers"
 
 
 def _load_transformers(

@@ -33,8 +33,8 @@ class GenerationSettings:
     """Requests that a server has to answer at the same time."""
     timeout: float = 600.0
     """Seconds that a server may take for one answer."""
-    attempts: int = 6
-    """How often one request is sent to a server in trouble."""
+    attempts: int = 10
+    """How often one request is sent to a server in trouble: ten span some six minutes, in which it may come back."""
 
     temperature: float = 0.8
     """Softmax temperature; 0 is greedy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,15 +18,21 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def says(text: str | None) -> Reply:
-    """A chat completion."""
-    return Reply(body=json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}))
+def says(text: str | None, *, usage: dict | None = None, **choice: object) -> Reply:
+    """A chat completion; `choice` is what its choice has beside the message."""
+    body = {"choices": [{"message": {"role": "assistant", "content": text}, **choice}], "usage": usage}
+    return Reply(body=json.dumps(body))
 
 
 class JudgeServer:
-    """Serves while it is entered. `reply` gets the request's body and how often the same conversation came before."""
+    """Serves while it is entered. `reply` gets the request's body and how often the same conversation came before.
 
-    def __init__(self, reply: Callable[[dict, int], Reply]) -> None:
+    `pages` are what GET finds: path -> answer.
+    """
+
+    def __init__(
+        self, reply: Callable[[dict, int], Reply], *, port: int = 0, pages: Mapping[str, Reply] | None = None
+    ) -> None:
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
         self.most_at_once = 0
@@ -38,7 +44,7 @@ class JudgeServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with judge._lock:
-                    before = sum(one["messages"][1] == body["messages"][1] for one in judge.requests)
+                    before = sum(one["messages"][:2] == body["messages"][:2] for one in judge.requests)
                     judge.requests.append({**body, "path": self.path})
                     judge.keys.append(self.headers["Authorization"])
                     judge._open += 1
@@ -46,6 +52,12 @@ class JudgeServer:
                 answer = reply(body, before)
                 with judge._lock:
                     judge._open -= 1
+                self.answer(answer)
+
+            def do_GET(self) -> None:
+                self.answer((pages or {}).get(self.path, Reply(status=404)))
+
+            def answer(self, answer: Reply) -> None:
                 if answer.status is None:
                     self.close_connection = True
                     return
@@ -59,8 +71,9 @@ class JudgeServer:
             def log_message(self, *parts: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self._server.server_port
+        self.address = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> JudgeServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
