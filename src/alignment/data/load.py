@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from alignment.data.cleaning import Finding, clean, dropped_rows, kept_rows
 from alignment.data.disk_cache import passing_folder
 from alignment.data.fingerprint import digest_of
 from alignment.data.form import Kind
 from alignment.data.slices import split_name
-from alignment.data.sources import Loaded, Request, SourceFacts, load_source
+from alignment.data.sources import Loaded, Request, SourceFacts, load_source, without_rows
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Splits(NamedTuple):
     sources: tuple[SourceFacts, ...]
     fingerprints: Mapping[str, str]
     """`train` and `test` -> sha256 of all that decides their rows."""
+    cleaning: tuple[Finding, ...] = ()
+    """What `deduplicate` and `decontaminate` found among the training rows; those to be dropped are gone."""
 
 
 def load_dataset_splits(
@@ -49,7 +52,8 @@ def load_dataset_splits(
     Raises:
         DataError: data that cannot be found, fetched, read or trained on.
     """
-    load = partial(load_source, data=data, kind=kind, base=base, cache=cache or passing_folder())
+    place = cache or passing_folder()
+    load = partial(load_source, data=data, kind=kind, base=base, cache=place)
     if data.dataset_mixture is not None:
         train, test, sources = _mix(data.dataset_mixture, load)
     else:
@@ -63,7 +67,25 @@ def load_dataset_splits(
         sources = tuple(part.facts for part in loaded)
     if test is not None:
         test = _first(test, data.max_eval_samples)
-    return Splits(_first(train, data.max_train_samples), test, sources, _fingerprints(data, sources))
+    splits = Splits(_first(train, data.max_train_samples), test, sources, _fingerprints(data, sources))
+    if data.deduplicate is None and data.decontaminate is None:
+        return splits
+    return _cleaned(splits, clean(splits.train, test, data, base=base, cache=place, key=splits.fingerprints))
+
+
+def _cleaned(splits: Splits, findings: tuple[Finding, ...]) -> Splits:
+    dropped = dropped_rows(findings)
+    if not dropped:
+        return splits._replace(cleaning=findings)
+    kept = kept_rows(len(splits.train), findings)
+    fingerprints = {**splits.fingerprints, "train": digest_of([splits.fingerprints["train"], kept])}
+    return Splits(
+        splits.train.select(kept),
+        splits.test,
+        without_rows(splits.sources, splits.train, dropped),
+        fingerprints,
+        findings,
+    )
 
 
 def _fingerprints(data: DataArguments, sources: Sequence[SourceFacts]) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,26 @@ class SourceFacts:
         return f"{self.split} of {self.id}"
 
 
+def without_rows(
+    sources: Sequence[SourceFacts], rows: Dataset, dropped: Mapping[str, Sequence[int]]
+) -> tuple[SourceFacts, ...]:
+    """The facts of sources once some of their rows are left out.
+
+    Args:
+        rows: checked rows of any of the sources.
+        dropped: reason -> numbers of rows.
+    """
+    lost: dict[str, Counter[str]] = {}
+    for reason, numbers in dropped.items():
+        for origin in rows.select(list(numbers))["origin"]:
+            lost.setdefault(origin["source"], Counter())[reason] += 1
+    return tuple(_without(facts, lost.get(facts.name, Counter())) for facts in sources)
+
+
+def _without(facts: SourceFacts, lost: Counter[str]) -> SourceFacts:
+    return replace(facts, rows=facts.rows - lost.total(), dropped=dict(Counter(facts.dropped) + lost))
+
+
 class Request(NamedTuple):
     id: str
     config: str | None
@@ -70,7 +91,7 @@ class Loaded(NamedTuple):
     """Which rows of the split, as it was stored."""
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """What a request names, found but not read."""
 
     rows: Dataset | FileRows
@@ -83,7 +104,7 @@ class _Source(NamedTuple):
 
 def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path | None, cache: Path) -> Loaded:
     name = f"{request.split} of {request.id}"
-    source = _source(request, base)
+    source = find_source(request, base)
     key = digest_of(
         {
             "algorithm": ALGORITHM,
@@ -112,11 +133,16 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
     return Loaded(open_rows(kept.folder), facts, range(*kept.facts["taken"]))
 
 
-def _source(request: Request, base: Path | None) -> _Source:
+def find_source(request: Request, base: Path | None) -> Source:
+    """What a request names, without reading its rows.
+
+    Raises:
+        DataError: it cannot be found or fetched.
+    """
     path, split = find_local(request.id, base), split_name(request.split)
     if path is None:
         rows, commit = read_remote(request.id, split, request.config, request.revision)
-        return _Source(rows, commit, _content(rows), {})
+        return Source(rows, commit, _content(rows), {})
     if request.revision is not None:
         raise DataError(
             Fault(
@@ -126,7 +152,7 @@ def _source(request: Request, base: Path | None) -> _Source:
             )
         )
     local = read_local(path, split, request.config)
-    return _Source(local.rows, None, _content(local.rows), local.files)
+    return Source(local.rows, None, _content(local.rows), local.files)
 
 
 def _content(rows: Dataset | FileRows) -> list[str]:
@@ -135,7 +161,7 @@ def _content(rows: Dataset | FileRows) -> list[str]:
 
 
 def _checked(
-    source: _Source, request: Request, folder: Path, kind: Kind, name: str, num_proc: int | None
+    source: Source, request: Request, folder: Path, kind: Kind, name: str, num_proc: int | None
 ) -> dict[str, Any]:
     """Check the requested rows and write the good ones to `folder`; returns what `load_source` needs."""
     rows, files = source.rows, dict(source.files)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from alignment.data.cache import PreparedRows, place_in, prepare_rows
+from alignment.data.cleaning import Finding
 from alignment.data.load import Splits
 from alignment.data.row_findings import OnBadRow
-from alignment.data.sources import SourceFacts
+from alignment.data.sources import SourceFacts, without_rows
 from alignment.data.token_rules import Rules
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ class TokenSplits(NamedTuple):
     """Split -> how its rows became tokens."""
     told: tuple[str, ...]
     """What a reader of the log should know of the rows: those left out, columns not read, caveats, truncation."""
+    cleaning: tuple[Finding, ...] = ()
+    """What `deduplicate` and `decontaminate` found among the training rows."""
 
 
 def prepare_splits(
@@ -60,29 +61,21 @@ def prepare_splits(
         )
         for name, rows in parts.items()
     }
-    lost = _lost_by_source(parts, prepared)
-    sources = tuple(_accounted(facts, lost.get(facts.name, Counter())) for facts in splits.sources)
+    sources = splits.sources
+    for name, rows in parts.items():
+        sources = without_rows(sources, rows, {why: list(bad) for why, bad in prepared[name].findings.bad.items()})
     return TokenSplits(
         prepared["train"].dataset,
         prepared["test"].dataset if "test" in prepared else None,
         sources,
         prepared,
-        (*_told_of_sources(sources), *_told_of_splits(parts, prepared)),
+        (
+            *_told_of_sources(sources),
+            *(f"train: {found.told()}" for found in splits.cleaning),
+            *_told_of_splits(parts, prepared),
+        ),
+        splits.cleaning,
     )
-
-
-def _lost_by_source(parts: dict[str, Dataset], prepared: dict[str, PreparedRows]) -> dict[str, Counter[str]]:
-    """Source -> reason -> rows that could not be trained on as tokens."""
-    lost: dict[str, Counter[str]] = {}
-    for name, rows in parts.items():
-        for reason, bad in prepared[name].findings.bad.items():
-            for source in rows.select(list(bad))["origin"]:
-                lost.setdefault(source["source"], Counter())[reason] += 1
-    return lost
-
-
-def _accounted(facts: SourceFacts, lost: Counter[str]) -> SourceFacts:
-    return replace(facts, rows=facts.rows - lost.total(), dropped=dict(Counter(facts.dropped) + lost))
 
 
 def _told_of_sources(sources: tuple[SourceFacts, ...]) -> Iterator[str]:

@@ -67,6 +67,8 @@ BOUNDS: Mapping[str, Bound] = {
     "pad_to_multiple_of": count(1, 2**16, "8 or 64 suits the matrix units of a GPU"),
     "router_aux_loss_coef": at_least(0, "0 switches it off"),
     "label_smoothing_factor": at_least(0, "0 switches it off", below=1),
+    "decontaminate.ngram": count(4, 1000, "13 is usual; fewer words find more"),
+    "deduplicate.near": Bound(low=0.5, high=1, remedy="0.9 is usual; 1 tells word for word"),
     "dataset_mixture.seed": _SEED,
     "dataset_mixture.datasets[].weight": Bound(
         low=0,

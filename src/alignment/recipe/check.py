@@ -10,6 +10,7 @@ from typing import Any, Literal
 from alignment.errors import Fault, RecipeError, did_you_mean
 from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
+from alignment.recipe.cleaning import Deduplication, decontamination
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze
 from alignment.recipe.guards import GUARD_KEYS
@@ -142,6 +143,10 @@ def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Che
     data = {key: freeze(placed[key]) for key in hints(DataArguments) if key in placed}
     if data.get("dataset_mixture"):
         data["dataset_mixture"] = _mixture(placed["dataset_mixture"], found)
+    if data.get("decontaminate") is not None:
+        data["decontaminate"] = decontamination(freeze(placed["decontaminate"]), found)
+    if data.get("deduplicate") is not None:
+        data["deduplicate"] = Deduplication(**placed["deduplicate"])
     evaluated = values.get("eval_strategy", "no") != "no" or values.get("do_eval")
     if data.get("dataset_name"):
         data["dataset_test_split"] = (data.get("dataset_test_split") or "test") if evaluated else None

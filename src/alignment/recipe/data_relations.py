@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from alignment.errors import Fault
 from alignment.methods import METHODS
+from alignment.recipe.cleaning import cleaning_faults
 from alignment.recipe.settings import Settings
 
 _IN_MIXTURE = {
@@ -104,4 +105,12 @@ def _evaluation(s: Settings) -> Iterator[Fault]:
         )
 
 
-DATA_RULES = (_source, _mixture, _evaluation)
+def _cleaning(s: Settings) -> Iterator[Fault]:
+    if not s.sound("decontaminate", "deduplicate", "dataset_mixture", "eval_strategy", "do_eval"):
+        return
+    mixture, evaluated = s["dataset_mixture"], s.strategy("eval_strategy") != "no" or bool(s["do_eval"])
+    has_test = evaluated if mixture is None else mixture.get("test_split_size") is not None
+    yield from cleaning_faults(s["decontaminate"], s["deduplicate"], has_test=has_test)
+
+
+DATA_RULES = (_source, _mixture, _evaluation, _cleaning)

@@ -14,6 +14,7 @@ from typing import Any
 
 from alignment.errors import Fault, UserError
 from alignment.hub.bundled import bundled_model, is_bundled
+from alignment.recipe.cleaning import against_ids
 from alignment.recipe.files import could_be_path
 from alignment.recipe.settings import Settings
 from alignment.recipe.yaml_document import Origin
@@ -154,6 +155,8 @@ def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.sound("dataset_mixture") and mixture is not None:
         for at, source in enumerate(mixture["datasets"]):
             yield f"dataset_mixture.datasets[{at}].id", source["id"]
+    if settings.sound("decontaminate") and settings["decontaminate"] is not None:
+        yield from against_ids(settings["decontaminate"])
 
 
 def _is_path(value: str) -> bool:

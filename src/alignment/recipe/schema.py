@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from alignment.recipe.cleaning import Decontamination, Deduplication
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArguments:
@@ -121,3 +123,7 @@ class DataArguments:
     """Train on the first rows only, for a trial."""
     max_eval_samples: int | None = None
     """Evaluate on the first rows only."""
+    deduplicate: Deduplication | None = None
+    """Training rows that are there more than once."""
+    decontaminate: Decontamination | None = None
+    """Training prompts that are evaluation prompts, or hold them."""

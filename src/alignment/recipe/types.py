@@ -30,10 +30,12 @@ def convert(key: str, declared: Any, node: Any) -> tuple[Any, list[Fault]]:
     A dataclass type is a mapping with exactly its fields; one value is accepted where a list of such is declared.
     """
     members = tuple(_without_text_forms(_members(declared)))
-    nested = next((member for member in members if isinstance(member, type) and is_dataclass(member)), None)
-    if nested is not None and not (node is None and type(None) in members):
+    nested = next(filter(_is_mapping, members), None)
+    other = (node is None and type(None) in members) or (isinstance(node, Plain | str) and str in members)
+    if nested is not None and not other:
         return convert_mapping(key, nested, node)
-    entry = next((get_args(m)[0] for m in members if _is_list(m) and is_dataclass(get_args(m)[0])), None)
+    lists = (get_args(member)[0] for member in members if _is_list(member) and get_args(member))
+    entry = next((inner for inner in lists if any(map(_is_mapping, _members(inner)))), None)
     if entry is not None and isinstance(node, list):
         converted = [convert(join(key, at), entry, item) for at, item in enumerate(node)]
         return [value for value, _ in converted], [fault for _, faults in converted for fault in faults]
@@ -178,6 +180,11 @@ def _without_text_forms(members: tuple[Any, ...]) -> list[Any]:
         for member in members
     )
     return [member for member in members if not (typed and member is str)]
+
+
+def _is_mapping(member: Any) -> bool:
+    """Whether `member` is a dataclass, which a recipe writes as a mapping."""
+    return isinstance(member, type) and is_dataclass(member)
 
 
 def _is_list(member: Any) -> bool:

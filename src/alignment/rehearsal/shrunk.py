@@ -16,8 +16,9 @@ REPOSITORY = "me/rehearsal"
 _DROPPED = frozenset(
     # other data, and other places
     "dataset_name dataset_config dataset_revision dataset_train_split dataset_mixture "
-    "max_train_samples max_eval_samples model_revision tokenizer_name_or_path trust_remote_code resume_from_checkpoint "
-    "num_train_epochs per_device_train_batch_size gradient_accumulation_steps overwrite_output_dir hub_token "
+    "deduplicate decontaminate max_train_samples max_eval_samples model_revision tokenizer_name_or_path "
+    "trust_remote_code resume_from_checkpoint num_train_epochs per_device_train_batch_size "
+    "gradient_accumulation_steps overwrite_output_dir hub_token "
     # other hardware
     "load_in_4bit load_in_8bit bnb_4bit_quant_type use_bnb_nested_quant bnb_4bit_quant_storage "
     "fp16 tf32 torch_compile use_liger_kernel liger_kernel_config deepspeed fsdp fsdp_config "

@@ -160,6 +160,7 @@ def data_facts(splits: Any) -> dict[str, Any]:
         "noted": {name: dict(rows.findings.noted) for name, rows in prepared.items()},
         "tokens": {name: rows.statistics.as_dict() for name, rows in prepared.items()},
         "sources": list(splits.sources),
+        "cleaning": [found.as_facts() for found in splits.cleaning],
     }
 
 

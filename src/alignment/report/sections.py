@@ -88,8 +88,15 @@ def data_sentence(run: FinishedRun) -> str:
             dropped[reason] = dropped.get(reason, 0) + rows_left
     left_out = "".join(f" Dropped: {count(number)} ({reason})." for reason, number in dropped.items() if number)
     odd = run.manifest["data"].get("noted", {}).get("train", {})
+    odd = {**odd, **_kept_all_the_same(run)}
     caveats = "".join(f" With a caveat: {count(number)} ({reason})." for reason, number in odd.items())
     return f"{count(rows['train'])} rows were trained on{held_out}.{left_out}{_truncated(run)}{caveats}"
+
+
+def _kept_all_the_same(run: FinishedRun) -> dict[str, int]:
+    """Reason -> duplicates and overlaps that the recipe reports without dropping them."""
+    found = run.manifest["data"].get("cleaning", [])
+    return {each["reason"]: each["rows"] for each in found if each["action"] == "report" and each["rows"]}
 
 
 def _truncated(run: FinishedRun) -> str:

@@ -82,6 +82,8 @@ def _remote_sources(recipe: Recipe) -> list[tuple[str, str | None]]:
         named = [(source.id, source.revision) for source in data.dataset_mixture.datasets]
     else:
         named = [(str(data.dataset_name), data.dataset_revision)]
+    if data.decontaminate is not None:
+        named += [(source.id, source.revision) for source in data.decontaminate.sources]
     return [(name, revision) for name, revision in named if find_local(name, recipe.path.parent) is None]
 
 

@@ -19,6 +19,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
+from alignment.data.cleaning import dropped_rows
 from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
 from alignment.errors import Preempted
 from alignment.evaluation.before_after import compare
@@ -202,7 +203,9 @@ def chat_template(recipe: Recipe) -> str | None:
 
 def identity_of_run(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, splits: Any) -> dict[str, Any]:
     """What the folder of this run, and every checkpoint in it, must agree with."""
-    rows = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
+    rows: list[Any] = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
+    if dropped_rows(splits.cleaning):
+        rows.append(splits.fingerprints["train"])
     return run_identity(
         thaw(recipe.resolved),
         rows=digest_of(rows),
