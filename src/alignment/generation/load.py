@@ -37,6 +37,10 @@ def load_engine(
             from alignment.generation.server_engine import load_server
 
             return load_server(settings, model.model_name_or_path)
+        case "vllm":
+            from alignment.generation.vllm_engine import load_vllm
+
+            return load_vllm(settings, model, chat_template=chat_template)
         case _:
             return _load_transformers(settings, model, chat_template, device)
 
@@ -47,7 +51,11 @@ def chosen_engine(settings: GenerationSettings) -> str:
         return settings.engine
     if settings.base_url is not None:
         return "server"
-    return "transformers"
+    import torch
+
+    from alignment.generation.vllm_engine import installed
+
+    return "vllm" if installed() and torch.cuda.is_available() else "transformers"
 
 
 def _load_transformers(

@@ -50,14 +50,14 @@ class Prompts:
         self._longest = longest
         self._positions = positions
 
-    def windows(self, requests: Iterable[Request]) -> Iterator[list[Asked]]:
-        """The requests, `LOOK_AHEAD` at a time.
+    def windows(self, requests: Iterable[Request], *, size: int = LOOK_AHEAD) -> Iterator[list[Asked]]:
+        """The requests, `size` at a time.
 
         Raises:
             DataError: the chat template refuses some of a window, or they fill all of the model's positions.
         """
         source = iter(requests)
-        while window := list(islice(source, LOOK_AHEAD)):
+        while window := list(islice(source, size)):
             yield self.read(window)
 
     def read(self, requests: Sequence[Request]) -> list[Asked]:
