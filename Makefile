@@ -21,6 +21,8 @@ CUDA_NEEDS := accelerate jinja2 numpy peft psutil pydantic pytest pyyaml rich sa
 yes         = $(filter 1 true yes,$(1))
 PUSH        = $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
 
+EVALUATE    = $(if $(SUITE),--suite "$(SUITE)") $(if $(MODEL),--model "$(MODEL)") $(if $(COMPARE),--compare "$(COMPARE)") $(if $(call yes,$(FRESH)),--fresh)
+
 CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
 # One process a GPU under the configurations for GPUs, as many as the file says under any other, else one.
 STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>/dev/null)
@@ -37,7 +39,7 @@ ALIGNMENT  := $(PY) -m alignment.cli
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train generate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse train generate evaluate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -73,6 +75,9 @@ train: $(READY) ## train a recipe; the same command continues an interrupted run
 
 generate: $(READY) ## ask the trained model: PROMPT="..."
 	@$(ALIGNMENT) generate $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
+
+evaluate: $(READY) ## measure the trained model: SUITE="preferences ..." MODEL= COMPARE="base trained ..." FRESH=1
+	@$(ALIGNMENT) evaluate $(RECIPE) $(EVALUATE) $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
 	@$(ALIGNMENT) push $(RECIPE) $(PUSH) $(ARGS)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import alignment
-from alignment.cli import check, data, generate, push, rehearse, train
+from alignment.cli import check, data, evaluate, generate, push, rehearse, train
 from alignment.cli.arguments import OVERRIDABLE
 from alignment.cli.exit import guarded, leave
 
@@ -32,7 +32,15 @@ def guard(command: Callable[..., int | None]) -> Callable[..., None]:
     return guarded_command
 
 
-for _command in (train.train, check.check, data.data, rehearse.rehearse, generate.generate, push.push):
+for _command in (
+    train.train,
+    check.check,
+    data.data,
+    rehearse.rehearse,
+    generate.generate,
+    evaluate.evaluate,
+    push.push,
+):
     app.command(context_settings=OVERRIDABLE)(guard(_command))
 
 

@@ -9,9 +9,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from alignment.evaluation.results import FILE, FOLDER
 from alignment.output.folder import CARD, CURVES, MANIFEST
 from alignment.report.card import build_card, edited_by_hand
 
+EVALUATED = f"{FOLDER}/{FILE}"
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PUBLISHED = (
     CARD,
@@ -38,6 +40,7 @@ PUBLISHED = (
     "train_results.json",
     "eval_results.json",
     "before_after.json",
+    EVALUATED,
 )
 """Patterns of the names that go. Checkpoints, optimizer states and pickles (`training_args.bin`) are not among them."""
 
@@ -150,8 +153,8 @@ def stale_files(remote: Mapping[str, object], plan: Plan) -> list[str]:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """Files of the folder and of `additional_chat_templates`, the only folder that may go."""
-    for pattern in ("*", "additional_chat_templates/*"):
+    """Files of the folder, and those in folders that may go."""
+    for pattern in ("*", "additional_chat_templates/*", EVALUATED):
         yield from (path.relative_to(folder).as_posix() for path in folder.glob(pattern) if path.is_file())
 
 

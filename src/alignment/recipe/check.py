@@ -11,8 +11,9 @@ from alignment.errors import Fault, RecipeError, did_you_mean
 from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
 from alignment.recipe.cleaning import Deduplication, decontamination
+from alignment.recipe.evaluation_settings import EvaluationSettings
 from alignment.recipe.fields import fields_of
-from alignment.recipe.frozen import FrozenDict, freeze
+from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.guards import GUARD_KEYS
 from alignment.recipe.paths import Places
 from alignment.recipe.relations import relation_faults
@@ -21,18 +22,21 @@ from alignment.recipe.sample_evaluation import SampleEvaluation
 from alignment.recipe.saving import save_arguments
 from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
 from alignment.recipe.settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
-from alignment.recipe.types import convert, hints, plain, required
+from alignment.recipe.types import build, convert, hints, plain, required
 from alignment.recipe.yaml_document import Document, Origin
 
 _ROOT: Mapping[str, Any] = {
     "method": str,
     "global_batch_size": int | None,
     "sample_evaluation": SampleEvaluation | None,
+    "evaluation": EvaluationSettings | None,
     "gradient_checkpointing": bool | Literal["auto"],
     "overwrite_output_dir": bool,
     "save_every_minutes": float | None,
     **GUARD_KEYS,
 }
+SECTIONS: Mapping[str, Any] = {"sample_evaluation": SampleEvaluation, "evaluation": EvaluationSettings}
+"""Keys that hold settings of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,8 @@ class Checked:
     method: str
     model: ModelArguments
     data: DataArguments
-    evaluation: SampleEvaluation | None
+    sample_evaluation: SampleEvaluation | None
+    evaluation: EvaluationSettings | None
     training: FrozenDict
     resolved: FrozenDict
 
@@ -53,8 +58,9 @@ def check_document(document: Document, *, path: Path, name: str, method: str | N
     values, found = _values(document, method)
     faults = [*document.faults, *faults, *found]
     faults.extend(bound_faults(method, values))
-    if isinstance(values.get("sample_evaluation"), dict) and not _under("sample_evaluation", faults):
-        faults.extend(SampleEvaluation(**values["sample_evaluation"]).faults())
+    for key, section in SECTIONS.items():
+        if isinstance(values.get(key), dict) and not _under(key, faults):
+            faults.extend(build(section, values[key]).faults())
     values.setdefault("output_dir", None)
     values["output_dir"] = values["output_dir"] or f"outputs/{name.replace('/', '-')}"
     if values.get("report_to", "none") is None:
@@ -136,10 +142,7 @@ def _checkpointing_faults(settings: Settings) -> Iterator[Fault]:
 def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Checked:
     training_keys = training_hints(method)
     placed = {key: found.get(key, value) for key, value in values.items()}
-    evaluation = None
-    if placed.get("sample_evaluation"):
-        paths = {key.partition(".")[2]: path for key, path in found.items() if key.startswith("sample_evaluation.")}
-        evaluation = SampleEvaluation(**(placed["sample_evaluation"] | paths))
+    sections = {key: _section(key, placed[key], found) for key in SECTIONS if placed.get(key) is not None}
     data = {key: freeze(placed[key]) for key in hints(DataArguments) if key in placed}
     if data.get("dataset_mixture"):
         data["dataset_mixture"] = _mixture(placed["dataset_mixture"], found)
@@ -158,10 +161,24 @@ def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Che
         method=method,
         model=ModelArguments(**model),
         data=DataArguments(**data),
-        evaluation=evaluation,
+        sample_evaluation=sections.get("sample_evaluation"),
+        evaluation=sections.get("evaluation"),
         training=freeze(_for_transformers(method, training, values)),
         resolved=freeze(values),
     )
+
+
+def _section(key: str, values: Mapping[str, Any], found: Mapping[str, str]) -> Any:
+    """The settings of a section, with the places of its files."""
+    placed: dict[str, Any] = thaw(values)
+    for name, path in found.items():
+        first, *inner, last = name.split(".")
+        if first == key:
+            holder = placed
+            for part in inner:
+                holder = holder[part]
+            holder[last] = path
+    return build(SECTIONS[key], placed)
 
 
 def _mixture(values: Mapping[str, Any], found: Mapping[str, str]) -> DatasetMixture:

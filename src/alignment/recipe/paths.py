@@ -15,12 +15,15 @@ from typing import Any
 from alignment.errors import Fault, UserError
 from alignment.hub.bundled import bundled_model, is_bundled
 from alignment.recipe.cleaning import against_ids
+from alignment.recipe.evaluation_settings import FILES as EVALUATION_FILES
 from alignment.recipe.files import could_be_path
 from alignment.recipe.settings import Settings
 from alignment.recipe.yaml_document import Origin
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
 _MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")
+_FILES = {"sample_evaluation": ("prompts", "control_prompts"), "evaluation": EVALUATION_FILES}
+"""Keys of sections that name files."""
 
 
 class Places:
@@ -43,11 +46,11 @@ class Places:
             yield from self._dataset(key, source)
         if settings.sound("chat_template") and settings["chat_template"]:
             yield from self._template("chat_template", settings["chat_template"])
-        if settings.sound("sample_evaluation"):
-            for name in ("prompts", "control_prompts"):
-                value = (settings["sample_evaluation"] or {}).get(name)
-                if value:
-                    yield from self._file(f"sample_evaluation.{name}", value)
+        for section, names in _FILES.items():
+            if settings.sound(section):
+                for name in names:
+                    if value := _nested(settings[section], name):
+                        yield from self._file(f"{section}.{name}", value)
         if settings.sound("output_dir") and settings["output_dir"]:
             yield from self._output(settings["output_dir"])
         if settings.sound("hub_model_id") and settings["hub_model_id"] and not _is_hub_id(settings["hub_model_id"]):
@@ -157,6 +160,13 @@ def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"dataset_mixture.datasets[{at}].id", source["id"]
     if settings.sound("decontaminate") and settings["decontaminate"] is not None:
         yield from against_ids(settings["decontaminate"])
+
+
+def _nested(values: Any, name: str) -> Any:
+    """The entry of a dotted name; `None` where there is none."""
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def _is_path(value: str) -> bool:

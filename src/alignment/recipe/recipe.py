@@ -19,6 +19,7 @@ from alignment.recipe.schema import DataArguments, ModelArguments
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from alignment.recipe.evaluation_settings import EvaluationSettings
     from alignment.recipe.sample_evaluation import SampleEvaluation
 
 
@@ -37,8 +38,10 @@ class Recipe:
     model: ModelArguments
     data: DataArguments
 
-    evaluation: SampleEvaluation | None
+    sample_evaluation: SampleEvaluation | None
     """What is measured before and after training; its paths are absolute."""
+    evaluation: EvaluationSettings | None
+    """What `make evaluate` measures; its paths are absolute."""
     global_batch_size: int | None
     """Pairs (or conversations) of one optimizer step over all processes."""
     training: Mapping[str, Any]
@@ -108,6 +111,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, method: st
         method=checked.method,
         model=checked.model,
         data=checked.data,
+        sample_evaluation=checked.sample_evaluation,
         evaluation=checked.evaluation,
         global_batch_size=checked.resolved.get("global_batch_size"),
         training=checked.training,

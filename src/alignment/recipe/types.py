@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -78,6 +79,19 @@ def hints(cls: Any) -> dict[str, Any]:
     """Names of the fields of a dataclass, and their resolved types."""
     resolved = get_type_hints(cls)
     return {field.name: resolved[field.name] for field in fields(cls) if field.init}
+
+
+def build(cls: Any, values: Mapping[str, Any]) -> Any:
+    """The dataclass that converted `values` describe, those within it included; lists become tuples."""
+    declared = hints(cls)
+    return cls(**{name: _built(declared[name], value) for name, value in values.items()})
+
+
+def _built(declared: Any, value: Any) -> Any:
+    nested = next((m for m in _members(declared) if isinstance(m, type) and is_dataclass(m)), None)
+    if nested is not None and isinstance(value, Mapping):
+        return build(nested, value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def required(cls: Any) -> list[str]:

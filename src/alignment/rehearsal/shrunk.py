@@ -18,7 +18,7 @@ _DROPPED = frozenset(
     "dataset_name dataset_config dataset_revision dataset_train_split dataset_mixture "
     "deduplicate decontaminate max_train_samples max_eval_samples model_revision tokenizer_name_or_path "
     "trust_remote_code resume_from_checkpoint num_train_epochs per_device_train_batch_size "
-    "gradient_accumulation_steps overwrite_output_dir hub_token "
+    "gradient_accumulation_steps overwrite_output_dir hub_token evaluation "
     # other hardware
     "load_in_4bit load_in_8bit bnb_4bit_quant_type use_bnb_nested_quant bnb_4bit_quant_storage "
     "fp16 tf32 torch_compile use_liger_kernel liger_kernel_config deepspeed fsdp fsdp_config "
@@ -31,6 +31,7 @@ _MOST = {"dataset_num_proc": 2, "dataloader_num_workers": 2}
 _TOLD = {
     "load_in_4bit": "weights are not quantized",
     "load_in_8bit": "weights are not quantized",
+    "evaluation": "nothing is evaluated afterwards",
     "sample_evaluation": "answers to a few of the prompts, of a few tokens",
     "fp16": "fp16 is left out",
     "use_liger_kernel": "no Liger kernels",
@@ -73,8 +74,8 @@ def shrunk_settings(recipe: Recipe, *, model: Path, data: Path, output: Path) ->
         changes["sample_every"] = SAVE_EVERY
     if absent:
         told.append(f"nothing is reported to {', '.join(absent)}")
-    if recipe.evaluation is not None:
-        changes["sample_evaluation"] = shrunk_evaluation(recipe.evaluation, data.parent)
+    if recipe.sample_evaluation is not None:
+        changes["sample_evaluation"] = shrunk_evaluation(recipe.sample_evaluation, data.parent)
     if recipe.data.chat_template is not None:
         changes["chat_template"] = resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
     attention = stated.get("attn_implementation")

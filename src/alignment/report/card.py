@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from alignment.files import write_text
 from alignment.methods import METHODS, Method
 from alignment.output.finished_run import FinishedRun
-from alignment.output.folder import CURVES
+from alignment.output.folder import CARD, CURVES, MANIFEST
 from alignment.report import sections
+from alignment.report.benchmarks import benchmark_results, benchmark_tables
 from alignment.report.credits import DATASETS, MODELS, TRL, credit
 from alignment.report.samples import sampled_answers
 
@@ -50,6 +52,16 @@ def build_card(folder: Path, *, repository: str | None = None) -> ModelCard:
     return card
 
 
+def renew_card(folder: Path) -> bool:
+    """Write the card of a finished run anew from its files, unless somebody edited it; whether it was written."""
+    path = folder / CARD
+    finished = path.is_file() and (folder / MANIFEST).is_file()
+    if not finished or edited_by_hand(path.read_text(encoding="utf-8")):
+        return False
+    write_text(path, str(build_card(folder)))
+    return True
+
+
 def edited_by_hand(text: str) -> bool:
     """Whether a card differs from what `build_card` once wrote: then it is its author's, and is kept."""
     seal = _SEAL.search(text)
@@ -79,7 +91,7 @@ def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCard
             f"arxiv:{method.paper.arxiv}",
         ],
         model_name=repository.split("/")[-1],
-        eval_results=_evaluation(run) or None,
+        eval_results=[*_evaluation(run), *benchmark_results(run)] or None,
         **extra,
     )
 
@@ -116,6 +128,7 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
         "guards": list(sections.guard_lines(run)),
         "results": results,
         "evaluated": any(row["eval"] != "-" for row in results),
+        "benchmarks": benchmark_tables(run),
         "sampled": sampled_answers(run.before_after) if run.before_after else None,
         "technical": sections.technical_rows(run),
         "versions": list(run.manifest["versions"].items()),

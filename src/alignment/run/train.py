@@ -32,9 +32,10 @@ from alignment.modeling.load import as_saved, load_policy, load_tokenizer, model
 from alignment.modeling.loading_errors import told as told_of_model
 from alignment.modeling.peft import lora_config
 from alignment.modeling.precision import compute_dtype
+from alignment.modeling.weights_fingerprint import weights_fingerprint
 from alignment.output.final_save import plain_loading, save_final, save_settings
 from alignment.output.folder import CARD, CURVES, IDENTITY, RunFolder, claim
-from alignment.output.identity import run_identity, weights_fingerprint
+from alignment.output.identity import run_identity
 from alignment.planning.disk import check_room
 from alignment.publish.finished import destination_of, publish_finished
 from alignment.recipe import ModelArguments, Recipe
@@ -161,8 +162,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         journal.doing(f"measuring and reporting the trained model, saved in {folder.path}", "sample_evaluation")
         after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:
-            if recipe.evaluation is not None and before is not None and after is not None:
-                compare(before, after, recipe.evaluation, folder=folder.path)
+            if recipe.sample_evaluation is not None and before is not None and after is not None:
+                compare(before, after, recipe.sample_evaluation, folder=folder.path)
             timing = {
                 "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
                 **timing,
@@ -222,10 +223,10 @@ def measured(
     Reloading the trained model from its folder also shows that the folder can be loaded.
     """
     result = None
-    if recipe.evaluation is not None and PartialState().is_main_process:
+    if recipe.sample_evaluation is not None and PartialState().is_main_process:
         with plain_loading():  # generating under ZeRO-3 would wait for the other ranks, too
             policy = load_policy(model).to(PartialState().device)
-            result = measure(policy, tokenizer, recipe.evaluation, base=recipe.path.parent, label=label)
+            result = measure(policy, tokenizer, recipe.sample_evaluation, base=recipe.path.parent, label=label)
     PartialState().wait_for_everyone()
     return result
 

@@ -50,7 +50,7 @@ def test_every_shipped_recipe_can_be_rehearsed(tmp_path, name):
     path.write_text(yaml.safe_dump(settings, allow_unicode=True))
     small = load_recipe(path)
     assert small.method == recipe.method
-    assert (small.evaluation is None) == (recipe.evaluation is None)
+    assert (small.sample_evaluation is None) == (recipe.sample_evaluation is None)
     for key in ("learning_rate", "beta", "gamma_beta_ratio", "max_grad_norm", "packing", "use_peft", "lora_r"):
         assert small.resolved.get(key) == recipe.resolved.get(key), key
     assert small.config(world_size=2).max_steps == 6
