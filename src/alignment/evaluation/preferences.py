@@ -38,7 +38,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
         SetupError: a model that cannot be loaded.
     """
     suite = context.settings.preferences or PreferenceSuite()
-    compared = _reference(context.recipe)
+    compared = METHODS[context.recipe.method].reference
     reference = pair_logps(context, _base(subjects, context), suite) if compared else None
     for subject in subjects:
         logps = pair_logps(context, subject, suite)
@@ -241,10 +241,6 @@ def _words(recipe: Recipe, suite: PreferenceSuite) -> str:
     name = suite.dataset or data.dataset_name or "the held-out rows of the mixture"
     split = suite.split or ("test" if suite.dataset else data.dataset_test_split or "test")
     return name if data.dataset_mixture is not None and suite.dataset is None else f"{name}, {split}"
-
-
-def _reference(recipe: Recipe) -> bool:
-    return recipe.method == "dpo"
 
 
 def _base(subjects: Sequence[Subject], context: Context) -> Subject:
