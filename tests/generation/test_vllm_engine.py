@@ -84,5 +84,5 @@ def test_stop_texts_are_looked_for_in_text(folder, vllm):
 def test_without_vllm_the_remedy_is_told(folder):
     if importlib.util.find_spec("vllm") is not None:
         pytest.skip("vllm is installed")
-    with pytest.raises(SetupError, match=r"generation.engine vllm is not installed; pip install '.*\[vllm\]', or use"):
+    with pytest.raises(SetupError, match=r"generation.engine vllm is not installed; .*pip install"):
         engine(folder)

@@ -38,7 +38,7 @@ def load_vllm(settings: GenerationSettings, model: ModelArguments, *, chat_templ
         SetupError: vLLM is not installed, or cannot load the model.
     """
     if not installed():
-        remedy = "pip install 'alignment-handbook-simpo[vllm]', or use engine: transformers"
+        remedy = '`.venv/bin/pip install ".[vllm]"`, or use engine: transformers'
         raise SetupError(Fault(key="generation.engine", value="vllm", rule="is not installed", remedy=remedy))
     from transformers import AutoConfig, GenerationConfig
     from vllm import LLM
