@@ -40,7 +40,7 @@ def test_a_row_tells_of_its_classes(name):
     trainer = method.trainer_class()
     assert issubclass(trainer, ReportingTrainer)
     assert issubclass(trainer, ReferenceFreeTrainer) == method.plans_steps
-    for key in (*method.bounds, *method.words):
+    for key in (*method.bounds, *method.words, *method.symbols):
         assert key.removesuffix("[]") in declared.types
     for key, bound in method.bounds.items():
         default = declared.defaults.get(key)

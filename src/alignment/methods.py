@@ -2,106 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
 from alignment.bound import Bound, above, at_least, count
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paper:
-    title: str
-    authors: str
-    year: int
-    arxiv: str
-
-    @property
-    def url(self) -> str:
-        return f"https://arxiv.org/abs/{self.arxiv}"
-
-    def bibtex(self, key: str) -> str:
-        return (
-            f"@article{{{key},\n  title = {{{self.title}}},\n  author = {{{self.authors}}},\n"
-            f"  journal = {{arXiv preprint arXiv:{self.arxiv}}},\n  year = {{{self.year}}}\n}}"
-        )
-
-
-_REWARDS = (
-    *("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected"),
-    *("logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected"),
-)
-_PAIRS = (*_REWARDS, "preference_loss", "sft_loss", "lengths/chosen", "lengths/rejected")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to align a model: what it is, and what it can, so that nobody else has to know its name.
-
-    What is not said is that of the reference-free methods trained here. Classes are named, not imported, so that a
-    method costs nothing until it runs.
-    """
-
-    name: str
-    title: str
-    config: str
-    """`module:Class` of its `TrainingArguments`."""
-    trainer: str
-    """`module:Class` of its `transformers.Trainer`, a `trainers.reporting.ReportingTrainer`."""
-    paper: Paper
-    formula: str
-    """The objective as LaTeX, for the model card."""
-    data: Literal["preference", "conversation"] = "preference"
-    """What a row is: a preference pair, or one conversation."""
-    rules: str = "alignment.data.token_rules:TokenRules"
-    """`module:Class` of the rules by which its rows become tokens."""
-    metrics: tuple[str, ...] = _PAIRS
-    """What an evaluation gives, without `eval_`: the names that `metric_for_best_model` can have."""
-    reference: bool = False
-    """The loss compares with a frozen reference model."""
-    logps: Literal["mean", "sum"] | None = "mean"
-    """What of a completion the loss takes, and `logps/...` log: the mean log-probability of its tokens, or the sum."""
-    shares_prompts: bool = True
-    """`packing: true` computes a micro-batch as one row, in which the completions of a pair share their prompt."""
-    built_on_trl: bool = False
-    """The trainer derives from TRL's; the model card gives credit. Others derive from `ReferenceFreeTrainer`."""
-    bounds: Mapping[str, Bound] = field(default_factory=dict)
-    """Intervals of the keys that it alone has, or has in another sense than others."""
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Key -> the words it takes, where the config class only says `str`."""
-    relations: str | None = None
-    """`module:TUPLE` of the rules between its keys (`recipe.relations`)."""
-    recomputation: tuple[str, ...] = ()
-    """Switches in `gradient_checkpointing_kwargs` that are its trainer's, not PyTorch's."""
-
-    @property
-    def plans_steps(self) -> bool:
-        """Ours alone decides which pairs make a step, and from the memory at hand how they are computed."""
-        return not self.built_on_trl
-
-    def config_class(self) -> type[TrainingArguments]:
-        return _load(self.config)
-
-    def trainer_class(self) -> Any:
-        return _load(self.trainer)
-
-    def token_rules(self, setting: Callable[[str], Any]) -> Any:
-        """The rules, read from whatever holds the settings: `setting(key)` is the value of one."""
-        return _load(self.rules).read(setting)
-
-    def relation_rules(self) -> tuple[Any, ...]:
-        """Its rules between keys, each of settings to an iterator of faults."""
-        return _load(self.relations) if self.relations else ()
-
-
-def _load(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
+from alignment.method import REWARD_METRICS, Method, Paper
 
 _ENDS = ("keep_start", "keep_end")
 _SHARE = Bound(low=0, high=1, remedy="a share between 0 and 1")
@@ -140,7 +42,7 @@ METHODS: dict[str, Method] = {
         trainer="alignment.trainers.dpo:DPOTrainer",
         built_on_trl=True,
         rules="alignment.data.token_rules:DPORules",
-        metrics=(*_REWARDS, "mean_token_accuracy", "entropy"),
+        metrics=(*REWARD_METRICS, "mean_token_accuracy", "entropy"),
         reference=True,
         logps="sum",
         bounds={
@@ -199,5 +101,53 @@ METHODS: dict[str, Method] = {
         formula=r"\mathcal{L} = -\frac{1}{|y_w|} \log \pi_\theta(y_w \mid x)"
         r" - \beta \log \sigma\left("
         r"\log \frac{\mathrm{odds}_\theta(y_w \mid x)}{\mathrm{odds}_\theta(y_l \mid x)}\right)",
+    ),
+    "simper": Method(
+        name="simper",
+        title="SimPER: preference optimization by inverse perplexity",
+        config="alignment.trainers.config:SimPERConfig",
+        trainer="alignment.trainers.simper:SimPERTrainer",
+        paper=Paper(
+            title="SimPER: A Minimalist Approach to Preference Alignment without Hyperparameters",
+            authors="Xiao, Teng and Yuan, Yige and Chen, Zhengyu and Li, Mingxiao and Liang, Shangsong and "
+            "Ren, Zhaochun and Honavar, Vasant G.",
+            year=2025,
+            arxiv="2502.00883",
+        ),
+        formula=r"\mathcal{L} = -\exp\left(\frac{1}{|y_w|} \log \pi_\theta(y_w \mid x)\right)"
+        r" + \exp\left(\frac{1}{|y_l|} \log \pi_\theta(y_l \mid x)\right)",
+    ),
+    "repo": Method(
+        name="repo",
+        title="ReLU-based Preference Optimization",
+        config="alignment.trainers.config:RePOConfig",
+        trainer="alignment.trainers.repo:RePOTrainer",
+        bounds={"gamma": at_least(0, "its authors used 0.4 to 0.6; 0 asks for no margin")},
+        symbols={"gamma": r"\gamma"},
+        paper=Paper(
+            title="RePO: Understanding Preference Learning Through ReLU-Based Optimization",
+            authors="Wu, Junkang and Huang, Kexin and Wang, Xue and Gao, Jinyang and Ding, Bolin and "
+            "Wu, Jiancan and He, Xiangnan and Wang, Xiang",
+            year=2025,
+            arxiv="2503.07426",
+        ),
+        formula=r"\mathcal{L} = \max\left(0, \gamma - \frac{1}{|y_w|} \log \pi_\theta(y_w \mid x)"
+        r" + \frac{1}{|y_l|} \log \pi_\theta(y_l \mid x)\right)",
+    ),
+    "alphapo": Method(
+        name="alphapo",
+        title="AlphaPO: preference optimization with a shaped reward",
+        config="alignment.trainers.config:AlphaPOConfig",
+        trainer="alignment.trainers.alphapo:AlphaPOTrainer",
+        bounds={"alpha": Bound(low=-10, high=10, remedy="its authors used 0.25 for Mistral; 0 is SimPO")},
+        symbols={"alpha": r"\alpha"},
+        paper=Paper(
+            title="AlphaPO: Reward Shape Matters for LLM Alignment",
+            authors="Gupta, Aman and Tang, Shao and Song, Qingquan and Zhu, Sirou and Hong, Jiwoo and others",
+            year=2025,
+            arxiv="2501.03884",
+        ),
+        formula=r"\mathcal{L} = -\log \sigma\left(r(y_w) - r(y_l) - \gamma\right), \quad"
+        r" r(y) = \frac{\beta}{\alpha} \left(1 - \pi_\theta(y \mid x)^{-\alpha / |y|}\right)",
     ),
 }

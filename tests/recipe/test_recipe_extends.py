@@ -45,6 +45,20 @@ def test_a_shipped_recipe_can_be_extended_by_name(folder: Path) -> None:
     assert recipe.training["beta"] == 10 and recipe.training["learning_rate"] == 5e-7
 
 
+def test_null_drops_what_another_method_has_not(folder: Path) -> None:
+    """A margin of SimPO is nothing to SimPER; the word `gamma`, elsewhere a wrong name, is a key of RePO."""
+    (folder / "margin.yaml").write_text("extends: base.yaml\nbeta: 2\ngamma_beta_ratio: 0.5\n")
+    (folder / "mine.yaml").write_text("extends: margin.yaml\nmethod: simper\nbeta: null\n")
+    with pytest.raises(RecipeError, match=r"gamma_beta_ratio 0.5 belongs to simpo and alphapo; .*\[margin.yaml:3\]"):
+        load_recipe(folder / "mine.yaml")
+    recipe = load_recipe(folder / "mine.yaml", ["--gamma_beta_ratio=null"])
+    assert recipe.method == "simper" and not {"beta", "gamma_beta_ratio"} & {*recipe.resolved}
+    others = ["--beta=null", "--gamma_beta_ratio=null", "--gamma", "0.6"]
+    assert load_recipe(folder / "margin.yaml", ["--method=repo", *others]).training["gamma"] == 0.6
+    with pytest.raises(RecipeError, match="gamma is not a recipe key; write gamma_beta_ratio"):
+        load_recipe(folder / "margin.yaml", ["--gamma", "0.6"])
+
+
 def test_null_drops_what_is_inherited(folder: Path) -> None:
     (folder / "mixed.yaml").write_text(
         "extends: base.yaml\ndataset_name: null\ndataset_mixture: {datasets: [{id: a/b}]}\n"

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from alignment.errors import RecipeError
+from alignment.methods import METHODS
 from alignment.recipe import load_recipe
+
+KNOWN = ", ".join(METHODS)
 
 GOOD = {
     "method": "simpo",
@@ -46,6 +49,9 @@ ONE_FAULT = [
     ({"torch_dtype": "bfloat16"}, "torch_dtype is not a recipe key; write dtype"),
     ({"evaluation_strategy": "steps"}, "evaluation_strategy is not a recipe key; write eval_strategy"),
     ({"dataset_mixer": {"a/b": 1.0}}, "dataset_mixer is not a recipe key; write dataset_mixture"),
+    ({"method": "repo", "gamma": -1, "beta": None}, "gamma -1 must be at least 0; its authors used 0.4 to 0.6"),
+    ({"method": "repo"}, "beta 10 belongs to dpo, simpo, orpo and alphapo; this recipe's method is repo"),
+    ({"method": "alphapo", "alpha": 11}, "alpha 11 must be at least -10 and at most 10; its authors used 0.25"),
     ({"gamma": 5}, "gamma is not a recipe key; write gamma_beta_ratio: gamma divided by beta"),
     ({"simpo_gamma": 5}, "simpo_gamma is not a recipe key; write gamma_beta_ratio"),
     ({"cpo_alpha": 0}, "cpo_alpha is not a recipe key; write sft_weight"),
@@ -85,7 +91,7 @@ ONE_FAULT = [
     ({"gradient_checkpointing": "sometimes"}, "gradient_checkpointing sometimes must be one of auto or true or false"),
     ({"gradient_checkpointing_kwargs": "x"}, "gradient_checkpointing_kwargs x must be a mapping or null"),
     # words
-    ({"method": "simp"}, "method simp must be one of sft, dpo, simpo, orpo; did you mean simpo?"),
+    ({"method": "simp"}, f"method simp must be one of {KNOWN}; did you mean simpo or simper?"),
     ({"method": 3}, "method 3 must be one of"),
     ({"loss_type": "sigmoide"}, "loss_type sigmoide must be one of sigmoid, hinge; did you mean sigmoid?"),
     ({"truncation_mode": "keep_middle"}, "truncation_mode keep_middle must be one of keep_end, keep_start"),
@@ -177,7 +183,7 @@ def test_each_fault_is_named_with_its_rule_and_remedy(tmp_path: Path, changes: d
 
 
 MISSING = [
-    ("method", "method must be stated: one of sft, dpo, simpo, orpo; write method: simpo"),
+    ("method", f"method must be stated: one of {KNOWN}; write method: simpo"),
     ("model_name_or_path", "model_name_or_path must be stated"),
     ("dataset_name", "dataset_name must be stated, unless dataset_mixture is"),
 ]
@@ -226,7 +232,8 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
 
 def test_a_key_of_another_method_says_whose_it_is(tmp_path: Path) -> None:
     told = message(tmp_path, {"method": "dpo", "gamma_beta_ratio": 0.5}, drop=("max_prompt_length",))
-    assert "gamma_beta_ratio 0.5 belongs to simpo; this recipe's method is dpo; remove it, or change method" in told
+    whose = "belongs to simpo and alphapo; this recipe's method is dpo; remove it, or change method"
+    assert f"gamma_beta_ratio 0.5 {whose}" in told
 
 
 def test_keys_are_checked_even_when_the_method_is_wrong(tmp_path: Path) -> None:
@@ -292,7 +299,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["gema2-simpo", "nowhere/config.yaml", ""])
 def test_a_recipe_that_is_not_there_lists_those_that_are(source: str) -> None:
-    with pytest.raises(RecipeError, match=r"available: .*gemma2-simpo, gemma2-simpo/lora"):
+    with pytest.raises(RecipeError, match=r"available: .*gemma2-simpo, .*gemma2-simpo/lora"):
         load_recipe(source)
 
 

@@ -99,6 +99,30 @@ def test_gemma2_dpo_is_the_sibling() -> None:
     assert (recipe.data, recipe.model) == (simpo.data, simpo.model)
 
 
+OBJECTIVES = {
+    "gemma2-simpo/simper": ("simper", {}),
+    "gemma2-simpo/repo": ("repo", {"gamma": 0.4}),
+    "gemma2-simpo/alphapo": ("alphapo", {"beta": 10, "gamma_beta_ratio": 0.5, "alpha": 0.25}),
+    "gemma2-simpo/cpo": ("simpo", {"sft_weight": 0.05}),
+    "gemma2-dpo/length-normalized": ("dpo", {"loss_type": ["sigmoid_norm"], "beta": 5}),
+    "gemma2-dpo/ipo": ("dpo", {"loss_type": ["ipo"], "beta": 0.1}),
+    "gemma2-dpo/apo-zero": ("dpo", {"loss_type": ["apo_zero"], "beta": 0.1, "learning_rate": 2e-7}),
+    "gemma2-dpo/wpo": ("dpo", {"loss_type": ["sigmoid"], "beta": 0.01, "use_weighting": True}),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_other_objectives_change_nothing_but_the_objective(name: str) -> None:
+    method, settings = OBJECTIVES[name]
+    recipe, base = load_recipe(name), load_recipe(name.partition("/")[0])
+    config, reference = recipe.config(world_size=8), base.config(world_size=8)
+    assert recipe.method == method and (recipe.data, recipe.model) == (base.data, base.model)
+    assert {key: getattr(config, key) for key in settings} == settings
+    for key in {"learning_rate", "max_length", "warmup_steps", "max_grad_norm", "seed"} - {*settings}:
+        assert getattr(config, key) == getattr(reference, key)
+    assert config.train_batch_size * config.gradient_accumulation_steps * 8 == 128
+
+
 def test_the_gemma2_recipes_take_a_small_model_and_local_rows(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")

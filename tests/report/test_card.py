@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from alignment.errors import SetupError
 from alignment.methods import METHODS
 from alignment.recipe import load_recipe
+from alignment.recipe.settings import training_hints
 from alignment.report.card import build_card, edited_by_hand
 
 DATASET = "princeton-nlp/gemma2-ultrafeedback-armorm"
@@ -116,15 +117,16 @@ def test_no_evaluation_no_rows(folder: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_has_a_card(method: str, tmp_path: Path):
-    keys = {"beta", "gamma_beta_ratio", "max_prompt_length"} if method == "sft" else {"gamma_beta_ratio"}
-    keys |= {"max_prompt_length"} if method == "dpo" else set()
-    changes = dict.fromkeys(keys - ({"gamma_beta_ratio"} if method == "simpo" else set()))
+    foreign = {"beta", "gamma_beta_ratio", "max_prompt_length"} - {*training_hints(method)}
+    changes = {**dict.fromkeys(foreign), **{key: 0.25 for key in METHODS[method].symbols}}
     path = write_recipe(tmp_path / "tiny.yaml", method=method, output_dir=str(tmp_path / "run"), **changes)
     card = build_card(finished_run(tmp_path / "run", load_recipe(path)))
     paper = METHODS[method].paper
     assert METHODS[method].formula in card.text
+    for key, symbol in METHODS[method].symbols.items():
+        assert f"${symbol} = 0.25$" in card.text and f"| `{key}` | 0.25 |" in card.text
     assert paper.url in card.text and f"arxiv:{paper.arxiv}" in card.data.tags
-    assert ("TRL" in card.text.split("## Citation")[1]) == (method in ("sft", "dpo"))
+    assert ("TRL" in card.text.split("## Citation")[1]) == METHODS[method].built_on_trl
 
 
 def test_local_data_and_models_are_named_without_their_place(tmp_path: Path):

@@ -108,6 +108,8 @@ def _values(document: Document, method: str | None) -> tuple[dict[str, Any], lis
         if key not in known or moved or key in NOT_HERE or idle:
             shown = plain(node, as_text=True)
             owners = [other for other in METHODS if other != method and _has(other, key)] if method else []
+            if owners and plain(node) is None:
+                continue  # none of what this method has not: how a recipe drops a key of the one that it extends
             faults.append(unknown_key(key, shown, method=method, known=known, owners=owners))
             continue
         value, wrong = convert(key, known[key], node)

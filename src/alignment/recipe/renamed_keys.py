@@ -12,7 +12,13 @@ from alignment.errors import Fault, did_you_mean
 from alignment.methods import METHODS
 
 _CHECKPOINTING = "write gradient_checkpointing; it is translated for the transformers at hand"
-_METHOD = "write method: " + " or ".join(", ".join(METHODS).rsplit(", ", 1))
+
+
+def _listed(names: Iterable[str], word: str) -> str:
+    return f" {word} ".join(", ".join(names).rsplit(", ", 1))
+
+
+_METHOD = f"write method: {_listed(METHODS, 'or')}"
 
 MOVED: Mapping[str, str] = {
     "torch_dtype": "write dtype",
@@ -99,7 +105,7 @@ def unknown_key(key: str, value: object, *, method: str | None, known: Iterable[
         )
     owners = list(owners)
     if owners:
-        rule = f"belongs to {' and '.join(owners)}; this recipe's method is {method}"
+        rule = f"belongs to {_listed(owners, 'and')}; this recipe's method is {method}"
         return Fault(key=key, value=value, rule=rule, remedy="remove it, or change method")
     positive = key.removeprefix("no_")
     if positive != key and positive in known:

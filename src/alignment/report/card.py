@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from alignment.files import write_text
-from alignment.methods import METHODS, Method
+from alignment.method import Method
+from alignment.methods import METHODS
 from alignment.output.finished_run import FinishedRun
 from alignment.output.folder import CARD, CURVES, MANIFEST
 from alignment.report import sections
@@ -122,7 +123,7 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
         "formula_note": sections.formula_note(run, method),
         "data_rows": sections.data_rows(run, hub=set(_hub_datasets(run))),
         "data_sentence": sections.data_sentence(run),
-        "hyperparameters": sections.hyperparameter_rows(run),
+        "hyperparameters": sections.hyperparameter_rows(run, method),
         "speed": sections.speed_rows(run),
         "has_curves": run.has(CURVES),
         "guards": list(sections.guard_lines(run)),

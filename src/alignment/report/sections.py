@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from alignment.methods import Method
+from alignment.method import Method
 from alignment.output.finished_run import FinishedRun
 from alignment.report.formatting import count, duration, last, median, plural, shown, size
 
@@ -105,10 +105,10 @@ def _truncated(run: FinishedRun) -> str:
     return f" Truncated: {parts}." if parts else ""
 
 
-def hyperparameter_rows(run: FinishedRun) -> Rows:
+def hyperparameter_rows(run: FinishedRun, method: Method) -> Rows:
     """The settings that decide the result, stated or derived."""
     stated, batch, how = run.manifest["recipe"], run.manifest["batch"], run.manifest["optimization"]
-    rows = [(f"`{key}`", shown(stated[key])) for key in SETTINGS if stated.get(key) is not None]
+    rows = [(f"`{key}`", shown(stated[key])) for key in (*SETTINGS, *method.bounds) if stated.get(key) is not None]
     clipping = how["clipping"]["effective"]
     seeds = run.manifest["seeds"]
     return [
@@ -196,6 +196,7 @@ def formula_note(run: FinishedRun, method: Method) -> str:
     constants = [rf"$\beta = {shown(stated['beta'])}$"] if stated.get("beta") is not None else []
     if stated.get("beta") is not None and stated.get("gamma_beta_ratio") is not None:
         constants.append(rf"$\gamma = {shown(stated['beta'] * stated['gamma_beta_ratio'])}$")
+    constants += [f"${symbol} = {shown(stated[key])}$" for key, symbol in method.symbols.items() if key in stated]
     if not constants:
         return ""
     what = "a preferred answer $y_w$ and a rejected one $y_l$" if method.data == "preference" else "an answer $y$"

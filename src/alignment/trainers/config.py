@@ -41,7 +41,6 @@ class ReferenceFreeConfig(TrainingArguments):
         default=False,
         metadata={"help": "Log a loss that is no number as the mean so far; costs a wait for the GPU a micro-batch."},
     )
-    beta: float = field(default=0.1, metadata={"help": "Reward scale, > 0."})
     max_length: int = field(default=2048, metadata={"help": "Tokens of prompt + completion, at most."})
     max_prompt_length: int = field(default=1800, metadata={"help": "Tokens of a prompt that must be cut."})
     truncation_mode: TruncationMode = field(
@@ -82,7 +81,19 @@ class ReferenceFreeConfig(TrainingArguments):
 
 
 @dataclass(kw_only=True)
-class SimPOConfig(ReferenceFreeConfig):
+class MarginConfig(ReferenceFreeConfig):
+    """A loss of the two rewards alone, to which the likelihood of the chosen completion can be added.
+
+    With SimPO's loss that is CPO-SimPO (github.com/fe1ixxu/CPO_SIMPO; CPO: Xu et al. 2024, arXiv 2401.08417).
+    """
+
+    sft_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the cross-entropy over chosen tokens added to the loss."}
+    )
+
+
+@dataclass(kw_only=True)
+class SimPOConfig(MarginConfig):
     """SimPO (Meng, Xia, Chen 2024, arXiv 2405.14734).
 
     Its authors searched learning rates from 3e-7 to 1e-6, and released models of this range.
@@ -96,9 +107,38 @@ class SimPOConfig(ReferenceFreeConfig):
     label_smoothing: float = field(
         default=0.0, metadata={"help": "Probability that a label is flipped, 0 <= label_smoothing < 0.5."}
     )
-    sft_weight: float = field(
-        default=0.0, metadata={"help": "Weight of the cross-entropy over chosen tokens added to the loss."}
+
+
+@dataclass(kw_only=True)
+class SimPERConfig(MarginConfig):
+    """SimPER (Xiao et al. 2025, arXiv 2502.00883), which has nothing to tune but the learning rate.
+
+    Its authors trained with SimPO's: 3e-7 to 1e-6.
+    """
+
+
+@dataclass(kw_only=True)
+class RePOConfig(MarginConfig):
+    """RePO (Wu et al. 2025, arXiv 2503.07426).
+
+    Its authors used a margin of 0.4 for Gemma-2 and Mistral and 0.6 for Llama-3, at rates from 6e-7 to 1e-6.
+    """
+
+    gamma: float = field(
+        default=0.4, metadata={"help": "Margin in nats per token from which a pair is left alone, >= 0."}
     )
+
+
+@dataclass(kw_only=True)
+class AlphaPOConfig(MarginConfig):
+    """AlphaPO (Gupta et al. 2025, arXiv 2501.03884); the defaults are those of its Mistral-Instruct model."""
+
+    learning_rate: float = field(default=7e-7, metadata={"help": "Peak of the schedule."})
+    beta: float = field(default=2.5, metadata={"help": "Reward scale, > 0."})
+    gamma_beta_ratio: float = field(
+        default=0.1, metadata={"help": "Target margin gamma as a fraction of beta: gamma = gamma_beta_ratio * beta."}
+    )
+    alpha: float = field(default=0.25, metadata={"help": "Shape of the reward; 0 is SimPO's."})
 
 
 @dataclass(kw_only=True)
@@ -109,3 +149,4 @@ class ORPOConfig(ReferenceFreeConfig):
     """
 
     learning_rate: float = field(default=8e-6, metadata={"help": "Peak of the schedule."})
+    beta: float = field(default=0.1, metadata={"help": "Weight of the odds-ratio term, > 0."})

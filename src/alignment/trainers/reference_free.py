@@ -1,7 +1,7 @@
-"""The base of SimPO and ORPO: a `transformers.Trainer` whose loss needs no reference model.
+"""The base of SimPO, ORPO and their kind: a `transformers.Trainer` whose loss needs no reference model.
 
-A method adds its loss over mean log-probabilities (`pair_losses`) and the weight of the supervised term
-(`sft_weight`). Tokenization, the pairs of each step, exact averaging over pairs whatever the
+A method adds its loss over mean log-probabilities (`pair_losses`) and, where it is no setting, the weight of the
+supervised term (`sft_weight`). Tokenization, the pairs of each step, exact averaging over pairs whatever the
 micro-batches and ranks, metrics and evaluation live here once.
 """
 
@@ -24,7 +24,7 @@ from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, eve
 from alignment.files import cache_root
 from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.peft import wrap_with_peft
-from alignment.trainers.config import ReferenceFreeConfig
+from alignment.trainers.config import MarginConfig, ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
 from alignment.trainers.metrics import MeanMeter, preference_terms
 from alignment.trainers.packing_plan import apply_packing, global_batch_size
@@ -36,13 +36,14 @@ class ReferenceFreeTrainer(WholeStepTrainer):
 
     Args:
         model: the policy.
-        args: `SimPOConfig` or `ORPOConfig`.
+        args: the method's own, such as `SimPOConfig`.
         train_dataset, eval_dataset: `datasets.Dataset` of message rows, or of token rows (see `prepare_rows`).
         processing_class: the tokenizer, chat template included.
         peft_config: adapters to train instead of all weights.
         callbacks: as in `transformers.Trainer`.
     """
 
+    args: MarginConfig
     _tag_names: ClassVar[list[str]] = ["preference-optimization"]
     # The loss is already the mean over the pairs of the whole optimizer step.
     loss_is_scaled_for_ga = True
@@ -98,7 +99,7 @@ class ReferenceFreeTrainer(WholeStepTrainer):
     @property
     def sft_weight(self) -> float:
         """Weight of the cross-entropy over the step's chosen tokens."""
-        raise NotImplementedError
+        return self.args.sft_weight
 
     # -- the pairs of a step
 

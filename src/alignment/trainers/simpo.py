@@ -26,7 +26,3 @@ class SimPOTrainer(ReferenceFreeTrainer):
             label_smoothing=self.args.label_smoothing,
             loss_type=self.args.loss_type,
         )
-
-    @property
-    def sft_weight(self) -> float:
-        return self.args.sft_weight

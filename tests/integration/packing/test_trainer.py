@@ -10,7 +10,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from tiny import gemma2, gemma_tokenizer, preference_rows
 
-from alignment import ORPOConfig, ORPOTrainer, SimPOConfig, SimPOTrainer
+from alignment import METHODS, SimPOConfig, SimPOTrainer
 from alignment.data import tokenize_preference
 from alignment.errors import SetupError
 from alignment.modeling.flops import peak_flops
@@ -31,7 +31,7 @@ def tokens(tokenizer):
     return Dataset.from_list(rows)
 
 
-def train(folder, tokens, tokenizer, *, peft=False, orpo=False, resume=False, **changes):
+def train(folder, tokens, tokenizer, *, peft=False, method="simpo", resume=False, **changes):
     """Three full steps of 8 pairs and a last one of 2, evaluated at the end."""
     settings = {
         "output_dir": str(folder),
@@ -51,10 +51,9 @@ def train(folder, tokens, tokenizer, *, peft=False, orpo=False, resume=False, **
         **changes,
     }
     torch.manual_seed(0)
-    trainer_class, config_class = (ORPOTrainer, ORPOConfig) if orpo else (SimPOTrainer, SimPOConfig)
-    trainer = trainer_class(
+    trainer = METHODS[method].trainer_class()(
         gemma2(seed=7, sliding_window=16),
-        config_class(**settings),
+        METHODS[method].config_class()(**settings),
         train_dataset=tokens,
         eval_dataset=tokens.select(range(7)),
         processing_class=tokenizer,
@@ -83,9 +82,15 @@ def comparable(trainer) -> list[dict[str, float]]:
         {"loss_type": "hinge", "tokens_per_device": 20},
         {"peft": True, "tokens_per_device": 300},
         {"gradient_checkpointing": True},
-        {"orpo": True, "tokens_per_device": 200},
+        {"method": "orpo", "tokens_per_device": 200},
+        {"method": "simper", "sft_weight": 0.05},
+        {"method": "repo", "gamma": 0.6, "tokens_per_device": 150},
+        {"method": "alphapo", "alpha": 0.25},
     ],
-    ids=["one micro-step", "smoothed, supervised, few tokens", "hinge, a pair a row", "LoRA", "checkpointed", "ORPO"],
+    ids=[
+        *("one micro-step", "smoothed, supervised, few tokens", "hinge, a pair a row", "LoRA", "checkpointed"),
+        *("ORPO", "SimPER", "RePO", "AlphaPO"),
+    ],
 )
 def test_every_step_equals_the_padded_one(tmp_path, tokens, tokenizer, changes):
     padded_changes = {key: value for key, value in changes.items() if key != "tokens_per_device"}
