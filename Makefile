@@ -36,10 +36,13 @@ RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(
               --main_process_ip $(MASTER_ADDR) --main_process_port $(MASTER_PORT))
 LAUNCHER   := $(PY) -m alignment.run.launch --config_file $(CONFIG) --num_processes $(WORLD) $(RENDEZVOUS)
 ALIGNMENT  := $(PY) -m alignment.cli
+# Workers that draw and score answers exchange nothing, so that any configuration starts them.
+WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --config_file configs/accelerate/ddp.yaml \
+              --num_processes $(WORLD) $(RENDEZVOUS))
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train generate evaluate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse train pairs generate evaluate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -72,6 +75,9 @@ rehearse: $(READY) ## live through a recipe in small: ZeRO-3 on two CPU processe
 
 train: $(READY) ## train a recipe; the same command continues an interrupted run
 	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
+
+pairs: $(READY) ## make preference pairs of a model's own answers; the same command continues
+	@$(WORKERS) scripts/pairs.py --config $(RECIPE) $(ARGS)
 
 generate: $(READY) ## ask the trained model: PROMPT="..."
 	@$(ALIGNMENT) generate $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)

@@ -11,9 +11,12 @@ import pytest
 
 from alignment.cli.app import main
 from alignment.recipe import available_recipes, load_recipe
+from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipes").glob("*/*.yaml"))
+EVERY = sorted((ROOT / "recipes").glob("*/*.yaml"))
+PAIRS = [path for path in EVERY if states_pairs(path)]
+RECIPES = [path for path in EVERY if path not in PAIRS]
 
 # base model, data set, beta, gamma/beta, learning rate: the table of the released SimPO models
 RELEASED = {
@@ -32,7 +35,7 @@ RELEASED = {
 
 
 def test_every_file_is_found_by_name() -> None:
-    names = {str(path.relative_to(ROOT / "recipes").with_suffix("")).removesuffix("/config") for path in RECIPES}
+    names = {str(path.relative_to(ROOT / "recipes").with_suffix("")).removesuffix("/config") for path in EVERY}
     assert names <= set(available_recipes())
 
 
@@ -44,7 +47,17 @@ def test_every_recipe_is_valid_from_anywhere(path: Path, tmp_path: Path, monkeyp
     assert recipe.training["output_dir"].startswith("outputs/")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", PAIRS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_of_pairs_is_valid_from_anywhere(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_pairs_recipe(path)
+    assert load_pairs_recipe(recipe.name).resolved == recipe.resolved
+    assert recipe.folder == Path("outputs", recipe.name.replace("/", "-"))
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_header_says_hardware_data_command_and_expectation(path: Path) -> None:
     text = path.read_text()
     header = text[: re.search(r"^[^#\n]", text, re.MULTILINE).start()]  # type: ignore[union-attr]

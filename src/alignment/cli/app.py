@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import alignment
-from alignment.cli import check, data, evaluate, generate, push, rehearse, train
+from alignment.cli import check, data, evaluate, generate, pairs, push, rehearse, train
 from alignment.cli.arguments import OVERRIDABLE
 from alignment.cli.exit import guarded, leave
 
@@ -36,6 +36,7 @@ for _command in (
     train.train,
     check.check,
     data.data,
+    pairs.pairs,
     rehearse.rehearse,
     generate.generate,
     evaluate.evaluate,

@@ -13,6 +13,7 @@ from alignment.errors import EXIT_USER, RecipeError
 
 if TYPE_CHECKING:
     from alignment.recipe import Recipe
+    from alignment.recipe.pairs_recipe import PairsRecipe
 
 _WORLD_SIZES = (1, 2, 4, 8, 16)
 
@@ -44,8 +45,12 @@ def check(
 
 def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
     from alignment.recipe import load_recipe
+    from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
 
     try:
+        if states_pairs(name):
+            _show_pairs(load_pairs_recipe(name, overrides), short=short)
+            return True
         recipe = load_recipe(name, overrides)
     except RecipeError as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -80,8 +85,7 @@ def show(recipe: Recipe) -> None:
     console = Console()
     settings = Table(title=f"{recipe.name}: {recipe.method}", title_justify="left", show_header=False, box=None)
     for key, value in recipe.resolved.items():
-        shown = "null" if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        settings.add_row(key, escape(shown))
+        settings.add_row(key, escape(_shown(value)))
     console.print(settings)
     if recipe.global_batch_size is not None:
         batches = Table(
@@ -96,3 +100,26 @@ def show(recipe: Recipe) -> None:
         console.print(batches)
     console.print("\n" + escape(saves_text(recipe.resolved)))
     console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")
+
+
+def _show_pairs(recipe: PairsRecipe, *, short: bool) -> None:
+    """Prints every stated key of a recipe of preference pairs, those of its sections one a line."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if short:
+        print(f"{recipe.name}: valid (pairs, {recipe.settings.model_name_or_path})")
+        return
+    table = Table(title=f"{recipe.name}: pairs", title_justify="left", show_header=False, box=None)
+    for key, value in recipe.resolved.items():
+        entries = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+        for name, item in entries.items():
+            table.add_row(name, escape(_shown(item)))
+    console = Console()
+    console.print(table)
+    console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)

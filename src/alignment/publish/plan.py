@@ -11,7 +11,8 @@ from pathlib import Path
 
 from alignment.evaluation.results import FILE, FOLDER
 from alignment.output.folder import CARD, CURVES, MANIFEST
-from alignment.report.card import build_card, edited_by_hand
+from alignment.report.card import build_card
+from alignment.report.seal import edited_by_hand
 
 EVALUATED = f"{FOLDER}/{FILE}"
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")

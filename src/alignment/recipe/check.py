@@ -15,6 +15,7 @@ from alignment.recipe.evaluation_settings import EvaluationSettings
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.guards import GUARD_KEYS
+from alignment.recipe.pairs_settings import PAIRS
 from alignment.recipe.paths import Places
 from alignment.recipe.relations import relation_faults
 from alignment.recipe.renamed_keys import MOVED, NOT_HERE, unknown_key
@@ -54,6 +55,7 @@ class Checked:
 
 def check_document(document: Document, *, path: Path, name: str, method: str | None) -> Checked:
     """Checks everything, then builds. Raises RecipeError with all faults, each with the place it was stated."""
+    _refuse_pairs(document, path, name)
     method, faults = _method(document, method)
     values, found = _values(document, method)
     faults = [*document.faults, *faults, *found]
@@ -69,13 +71,21 @@ def check_document(document: Document, *, path: Path, name: str, method: str | N
     # A wrong entry inside a mapping leaves the rest of the mapping to be checked.
     wrong = {_top(fault.key) for fault in faults if fault.key == _top(fault.key) or _top(fault.key) not in values}
     settings = Settings(method, values, wrong)
-    places = Places(path, lambda key: _origin(document, key))
+    places = Places(path, lambda key: fault_origin(document, key))
     faults.extend(relation_faults(settings))
     faults.extend(places.faults(settings))
     faults.extend(_checkpointing_faults(settings))
     if faults or method is None:
-        raise RecipeError(list(_with_sources(faults, document)), where=_shown(path))
+        raise RecipeError(list(with_sources(faults, document)), where=shown_path(path))
     return _build(method, values, places.found)
+
+
+def _refuse_pairs(document: Document, path: Path, name: str) -> None:
+    if plain(document.tree.get("method"), as_text=True) == PAIRS:
+        rule = "makes preference data, and trains nothing"
+        remedy = f'make pairs RECIPE={name}, and then make train RECIPE=... ARGS="--dataset_name <its folder>"'
+        fault = Fault(key="method", value=PAIRS, rule=rule, remedy=remedy)
+        raise RecipeError(list(with_sources([fault], document)), where=shown_path(path))
 
 
 def _method(document: Document, expected: str | None) -> tuple[str | None, list[Fault]]:
@@ -209,17 +219,18 @@ def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[
     return arguments | {key: values[key] for key in shared}
 
 
-def _with_sources(faults: list[Fault], document: Document) -> Iterator[Fault]:
+def with_sources(faults: list[Fault], document: Document) -> Iterator[Fault]:
+    """Each fault once, with the place where its key was stated."""
     seen = set()
     for fault in faults:
         if (fault.key, fault.rule) in seen:
             continue
         seen.add((fault.key, fault.rule))
-        origin = None if fault.source else _origin(document, fault.key)
+        origin = None if fault.source else fault_origin(document, fault.key)
         yield replace(fault, source=str(origin)) if origin else fault
 
 
-def _origin(document: Document, key: str) -> Origin | None:
+def fault_origin(document: Document, key: str) -> Origin | None:
     """Where `key`, or the nearest thing around it, was stated."""
     while key:
         if key in document.origins:
@@ -237,6 +248,7 @@ def _under(key: str, faults: list[Fault]) -> bool:
     return any(_top(fault.key) == key for fault in faults)
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """`path` as it is seen from the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -24,6 +24,8 @@ _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", 
 _MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")
 _FILES = {"sample_evaluation": ("prompts", "control_prompts"), "evaluation": EVALUATION_FILES}
 """Keys of sections that name files."""
+_HUB_KEYS = {"hub_model_id": "gemma-2-9b-it-SimPO", "hub_dataset_id": "gemma2-pairs"}
+"""Names of what is published, each with an example."""
 
 
 class Places:
@@ -44,6 +46,8 @@ class Places:
                 yield from self._model(key, settings[key])
         for key, source in _datasets(settings):
             yield from self._dataset(key, source)
+        if settings.sound("scorer") and settings["scorer"]:
+            yield from self._scorer("scorer.name", settings["scorer"]["name"])
         if settings.sound("chat_template") and settings["chat_template"]:
             yield from self._template("chat_template", settings["chat_template"])
         for section, names in _FILES.items():
@@ -53,13 +57,14 @@ class Places:
                         yield from self._file(f"{section}.{name}", value)
         if settings.sound("output_dir") and settings["output_dir"]:
             yield from self._output(settings["output_dir"])
-        if settings.sound("hub_model_id") and settings["hub_model_id"] and not _is_hub_id(settings["hub_model_id"]):
-            yield Fault(
-                key="hub_model_id",
-                value=settings["hub_model_id"],
-                rule="is not a name that the Hub takes",
-                remedy="such as my-name/gemma-2-9b-it-SimPO: letters, digits, -, _ and . only",
-            )
+        for key, example in _HUB_KEYS.items():
+            if settings.sound(key) and settings[key] and not _is_hub_id(settings[key]):
+                yield Fault(
+                    key=key,
+                    value=settings[key],
+                    rule="is not a name that the Hub takes",
+                    remedy=f"such as my-name/{example}: letters, digits, -, _ and . only",
+                )
 
     def _output(self, value: str) -> Iterator[Fault]:
         if not could_be_path(str(Path.cwd() / expanduser(value))):
@@ -92,6 +97,15 @@ class Places:
             yield Fault(
                 key=key, value=value, rule="is neither a Hub id nor a folder", remedy="such as google/gemma-2-9b-it"
             )
+
+    def _scorer(self, key: str, value: str) -> Iterator[Fault]:
+        if ":" in value:  # an address, a function or a bundled model
+            return
+        path = self._find(key, value)
+        if path is not None and (path / "config.json").is_file():
+            self._note(key, value, path, Path.cwd())
+        elif _is_path(value) or not _is_hub_id(value):
+            yield self._missing(key, value, "give a reward model (folder or Hub id), an address or module:function")
 
     def _dataset(self, key: str, value: str) -> Iterator[Fault]:
         path = self._find(key, value)
@@ -160,6 +174,9 @@ def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"dataset_mixture.datasets[{at}].id", source["id"]
     if settings.sound("decontaminate") and settings["decontaminate"] is not None:
         yield from against_ids(settings["decontaminate"])
+    prompts: Mapping[str, Any] = settings["prompts"] or {}
+    if prompts.get("dataset_name"):
+        yield "prompts.dataset_name", prompts["dataset_name"]
 
 
 def _nested(values: Any, name: str) -> Any:

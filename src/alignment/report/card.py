@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -19,13 +18,13 @@ from alignment.report import sections
 from alignment.report.benchmarks import benchmark_results, benchmark_tables
 from alignment.report.credits import DATASETS, MODELS, TRL, credit
 from alignment.report.samples import sampled_answers
+from alignment.report.seal import edited_by_hand, sealed
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 TEMPLATE = Path(__file__).parent.parent / "templates" / "model_card.md"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_SEAL = re.compile(r"\n<!-- written from run_manifest\.json, ([0-9a-f]{16}) -->\n\Z")
 _EVAL_METRICS = {"rewards/accuracies": "accuracy", "loss": "loss", "mean_token_accuracy": "accuracy"}
 
 
@@ -47,10 +46,7 @@ def build_card(folder: Path, *, repository: str | None = None) -> ModelCard:
     repository = repository or run.manifest["recipe"].get("hub_model_id") or run.manifest["name"].replace("/", "-")
     data = card_data(run, method, repository=repository)
     card = ModelCard.from_template(data, template_path=str(TEMPLATE), **_context(run, method, data, repository))
-    # Blank lines pile up where a section of the template is left out.
-    card.text = re.sub(r"\n{3,}", "\n\n", card.text)
-    card.text = f"{card.text.rstrip()}\n{_seal(str(card))}"
-    return card
+    return sealed(card, MANIFEST)
 
 
 def renew_card(folder: Path) -> bool:
@@ -61,12 +57,6 @@ def renew_card(folder: Path) -> bool:
         return False
     write_text(path, str(build_card(folder)))
     return True
-
-
-def edited_by_hand(text: str) -> bool:
-    """Whether a card differs from what `build_card` once wrote: then it is its author's, and is kept."""
-    seal = _SEAL.search(text)
-    return seal is None or _digest(text[: seal.start()]) != seal[1]
 
 
 def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCardData:
@@ -185,11 +175,3 @@ def _citations(run: FinishedRun, method: Method) -> list[str]:
     if method.built_on_trl:
         entries.append(TRL)
     return list(dict.fromkeys(entries))
-
-
-def _seal(text: str) -> str:
-    return f"\n<!-- written from run_manifest.json, {_digest(text)} -->\n"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.strip().encode()).hexdigest()[:16]
