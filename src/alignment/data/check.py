@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from alignment.data.arrow import open_rows, write_rows
 from alignment.data.disk_cache import passing_folder
-from alignment.data.form import (
-    Kind,
-    checked_row,
-    features_of,
-    origin_of,
-    place_of,
-    read_columns,
-    require_columns,
-    unread_of,
-)
+from alignment.data.form import Kind, features_of, origin_of, place_of
+from alignment.data.formats import SAMPLE, Asked, RowReader, reader_for, require_columns, unread_of
 from alignment.data.messages import RowFault, without_nulls
 from alignment.data.processes import map_batches
 from alignment.data.row_findings import OnBadRow, Tally, Verdict
@@ -33,7 +26,7 @@ from alignment.errors import DataError, Fault, sentence_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the checked form of some row changes, so that rows kept by older versions are not used."""
 
 BATCH = 1000
@@ -47,6 +40,10 @@ Rows = Union["Dataset", Iterable[Placed]]
 """Typed rows, or Python rows as they come."""
 
 
+EVERYTHING = Asked()
+"""All columns, in whatever format they are."""
+
+
 class CheckedRows(NamedTuple):
     """The good rows, in their order, and how many were dropped for which reason."""
 
@@ -57,6 +54,8 @@ class CheckedRows(NamedTuple):
     dropped: Mapping[str, int]
     unread: tuple[str, ...] = ()
     """Columns, and keys of messages, that training has no use for."""
+    format: str = ""
+    """The format in which the rows were read."""
 
 
 def check_rows(
@@ -65,77 +64,70 @@ def check_rows(
     kind: Kind,
     on_bad_row: OnBadRow = "error",
     name: str = "the data",
+    asked: Asked = EVERYTHING,
     num_proc: int | None = None,
 ) -> CheckedRows:
-    """Check every row, and reduce it to the columns and message keys that training reads.
+    """Recognize the format of the rows, check each, and reduce it to the columns and keys that training reads.
 
     Args:
         rows: what was read.
         kind: preference pairs or conversations.
         on_bad_row: stop at bad rows, or leave them out.
         name: what messages call the data (`train of pairs.jsonl`).
+        asked: which columns are read, and in which format.
         num_proc: processes for a large `Dataset`.
 
     Raises:
-        DataError: no rows, a column that no row has, bad rows (unless dropped), or nothing left after
-            dropping. Bad rows are named by their index, counted from 0.
+        DataError: no rows, a format that is unknown or ambiguous, a column that no row has, bad rows (unless
+            dropped), or nothing left after dropping. Bad rows are named by their index, counted from 0.
     """
     folder = Path(tempfile.mkdtemp(dir=passing_folder()))
     given: Rows = ((row, None) for row in rows) if isinstance(rows, Sequence) else rows
-    verdict = write_checked(given, folder, kind=kind, name=name, num_proc=num_proc)
+    verdict = write_checked(given, folder, kind=kind, name=name, asked=asked, num_proc=num_proc)
     verdict.require(on_bad_row, name)
-    return CheckedRows(open_rows(folder), verdict.dropped, verdict.unread)
+    return CheckedRows(open_rows(folder), verdict.dropped, verdict.unread, verdict.format)
 
 
 def write_checked(
-    rows: Rows,
-    folder: Path,
-    *,
-    kind: Kind,
-    name: str,
-    columns: Sequence[str] | None = None,
-    num_proc: int | None = None,
+    rows: Rows, folder: Path, *, kind: Kind, name: str, asked: Asked = EVERYTHING, num_proc: int | None = None
 ) -> Verdict:
-    """Check every row, and write the good ones to `folder` (see `open_rows`).
-
-    Args:
-        rows, kind, name, num_proc: as `check_rows`.
-        columns: those to read; `None` for all.
+    """Check every row, and write the good ones to `folder` (see `open_rows`). Arguments as for `check_rows`.
 
     Raises:
-        DataError: a column that no row has, or values that are no text.
+        DataError: a format that is unknown or ambiguous, a column that no row has, or values that are no text.
     """
     from datasets import Dataset
 
     if isinstance(rows, Dataset):
-        return _write_dataset(rows, folder, kind, name, columns, num_proc)
-    return _write_objects(rows, folder, kind, name, columns)
+        return _write_dataset(rows, folder, kind, name, asked, num_proc)
+    return _write_objects(rows, folder, kind, name, asked)
 
 
-def _write_objects(
-    rows: Iterable[Placed], folder: Path, kind: Kind, name: str, wanted: Sequence[str] | None
-) -> Verdict:
-    tally, seen, stream = Tally(), _Seen(), iter(enumerate(rows))
+def _write_objects(rows: Iterable[Placed], folder: Path, kind: Kind, name: str, asked: Asked) -> Verdict:
+    tally, seen, stream = Tally(), _Seen(), iter(rows)
+    first = list(islice(stream, SAMPLE))
+    sample = [row for row, _ in first if isinstance(row, Mapping)]
+    reader = reader_for(sample, list(dict.fromkeys(chain(*sample))), kind=kind, asked=asked, name=name)
+    numbered = enumerate(chain(first, stream))
     count = 0
 
     def good() -> Iterator[dict[str, list[Any]]]:
         nonlocal count
-        while batch := list(islice(stream, BATCH)):
+        while batch := list(islice(numbered, BATCH)):
             count += len(batch)
             checked = []
             for index, (row, place) in batch:
                 origin = origin_of(name, index, place)
                 try:
-                    checked.append({**checked_row(seen.columns_of(row, wanted), kind), "origin": origin})
+                    checked.append({**reader(seen.looked_at(row)), "origin": origin})
                 except RowFault as fault:
                     tally.add(fault, place_of(origin))
             yield {column: [row[column] for row in checked] for column in features_of(kind)}
 
     write_rows(folder, features_of(kind), good())
     if seen.known:
-        require_columns(list(seen.known), wanted, kind, name)
-    columns = {column: keys for column, keys in seen.known.items() if wanted is None or column in wanted}
-    return tally.verdict(rows=count, unread=unread_of(columns, kind))
+        require_columns(list(seen.known), asked, name)
+    return tally.verdict(rows=count, unread=unread_of(seen.known, reader), format=reader.format_name)
 
 
 class _Seen:
@@ -144,8 +136,8 @@ class _Seen:
     def __init__(self) -> None:
         self.known: dict[str, dict[str, None]] = {}
 
-    def columns_of(self, row: Read, wanted: Sequence[str] | None) -> Mapping[str, Any]:
-        """The wanted columns of a row.
+    def looked_at(self, row: Read) -> Mapping[str, Any]:
+        """The row itself.
 
         Raises:
             RowFault: that stands in its place.
@@ -158,20 +150,20 @@ class _Seen:
                 for message in value:
                     if isinstance(message, dict):
                         keys.update(dict.fromkeys(message))
-        return row if wanted is None else {column: row[column] for column in wanted if column in row}
+        return row
 
 
-def _write_dataset(
-    rows: Dataset, folder: Path, kind: Kind, name: str, wanted: Sequence[str] | None, num_proc: int | None
-) -> Verdict:
+def _write_dataset(rows: Dataset, folder: Path, kind: Kind, name: str, asked: Asked, num_proc: int | None) -> Verdict:
     if rows.column_names:
-        require_columns(rows.column_names, wanted, kind, name)
-    rows = rows if wanted is None else rows.select_columns(list(wanted))
-    unread = unread_of({column: _keys_of_messages(rows, column) for column in rows.column_names}, kind)
+        require_columns(rows.column_names, asked, name)
+    with _as_text(name):
+        sample = [without_nulls(row) for row in rows.select(range(min(SAMPLE, len(rows))))]
+    reader = reader_for(sample, rows.column_names, kind=kind, asked=asked, name=name)
+    unread = unread_of({column: _keys_of_messages(rows, column) for column in rows.column_names}, reader)
     if not len(rows):
-        return Tally().verdict(rows=0, unread=unread)
+        return Tally().verdict(rows=0, unread=unread, format=reader.format_name)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".checking-") as scratch:
-        checked = _map(rows, Path(scratch), kind, name, num_proc)
+        checked = _map(rows, Path(scratch), reader, name, num_proc)
         tally, good = Tally(), []
         table = checked.select_columns(["reason", "detail"]).with_format("arrow")[:]
         for index, reason in enumerate(table["reason"].to_pylist()):
@@ -182,23 +174,29 @@ def _write_dataset(
                 tally.add(fault, place_of(origin_of(name, index)))
         checked = checked.remove_columns(["reason", "detail"])
         write_rows(folder, features_of(kind), (checked if len(good) == len(checked) else checked.select(good)))
-    return tally.verdict(rows=len(rows), unread=unread)
+    return tally.verdict(rows=len(rows), unread=unread, format=reader.format_name)
 
 
-def _map(rows: Dataset, scratch: Path, kind: Kind, name: str, num_proc: int | None) -> Dataset:
+def _map(rows: Dataset, scratch: Path, reader: RowReader, name: str, num_proc: int | None) -> Dataset:
     from datasets import Features, Value
 
-    rows = rows.select_columns([column for column in rows.column_names if column in read_columns(kind)])
-    try:
+    rows = rows.select_columns([column for column in rows.column_names if reader.looks_at(column)])
+    with _as_text(name):
         return map_batches(
             rows,
-            partial(_check_batch, kind=kind, name=name),
-            Features({**features_of(kind), "reason": Value("string"), "detail": Value("string")}),
+            partial(_check_batch, reader=reader, name=name),
+            Features({**features_of(reader.kind), "reason": Value("string"), "detail": Value("string")}),
             scratch=scratch,
             num_proc=num_proc,
             with_indices=True,
             desc=f"Checking {name}",
         )
+
+
+@contextmanager
+def _as_text(name: str) -> Iterator[None]:
+    try:
+        yield
     except UnicodeDecodeError as error:
         rule = f"holds text that is not UTF-8: {sentence_of(error)}"
         raise DataError(Fault(key=name, rule=rule, remedy="write it again as UTF-8")) from error
@@ -210,15 +208,15 @@ def _keys_of_messages(rows: Dataset, column: str) -> list[str]:
 
 
 def _check_batch(
-    batch: Mapping[str, list[Any]], indices: Sequence[int], *, kind: Kind, name: str
+    batch: Mapping[str, list[Any]], indices: Sequence[int], *, reader: RowReader, name: str
 ) -> dict[str, list[Any]]:
     columns = list(batch)
-    empty = dict.fromkeys(features_of(kind))
+    empty = dict.fromkeys(features_of(reader.kind))
     out: dict[str, list[Any]] = {column: [] for column in (*empty, "reason", "detail")}
     for index, *values in zip(indices, *batch.values(), strict=True):
         given = {column: without_nulls(value) for column, value in zip(columns, values, strict=True)}
         try:
-            row = {**checked_row(given, kind), "origin": origin_of(name, index), "reason": None, "detail": None}
+            row = {**reader(given), "origin": origin_of(name, index), "reason": None, "detail": None}
         except RowFault as fault:
             row = {**empty, "reason": fault.reason, "detail": fault.detail}
         for column, value in row.items():

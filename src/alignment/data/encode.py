@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.answer_spans import Span, answer_spans
 from alignment.data.chat import UNBOUNDED, PairText, render_pair
+from alignment.data.conversations import read_conversation
 from alignment.data.messages import Message, RowFault, read_tools, unpack
-from alignment.data.pairs import Pair, read_conversation, read_pair
+from alignment.data.pairs import Pair, read_pair
 from alignment.data.token_check import ENDLESS, FULL, FinalCheck, Notes
 from alignment.data.token_rules import DPORules, Rules, SFTRules, TokenRules
 from alignment.data.tokenize import TokenizedPair, encode, finish, no_eos
+from alignment.data.turns import MESSAGES
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ PATIENCE = 2
 
 IGNORED = -100
 """The label of a token that is read and not trained."""
-
-_COLUMNS = ("messages", "prompt", "completion", "chosen", "rejected")
 
 
 class Encoder:
@@ -223,7 +223,7 @@ def _give_up_on(found: Sequence[Any]) -> None:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: unpack(value) if name in _COLUMNS and isinstance(value, list) else value for name, value in row.items()
+        name: unpack(value) if name in MESSAGES and isinstance(value, list) else value for name, value in row.items()
     }
 
 

@@ -11,6 +11,7 @@ from alignment.data.cleaning import Finding, clean, dropped_rows, kept_rows
 from alignment.data.disk_cache import passing_folder
 from alignment.data.fingerprint import digest_of
 from alignment.data.form import Kind
+from alignment.data.formats import Asked
 from alignment.data.slices import split_name
 from alignment.data.sources import Loaded, Request, SourceFacts, load_source, without_rows
 from alignment.errors import DataError, Fault
@@ -55,12 +56,14 @@ def load_dataset_splits(
     place = cache or passing_folder()
     load = partial(load_source, data=data, kind=kind, base=base, cache=place)
     if data.dataset_mixture is not None:
-        train, test, sources = _mix(data.dataset_mixture, load)
+        train, test, sources = _mix(data.dataset_mixture, data, load)
     else:
         assert data.dataset_name is not None, "the recipe's checks see to one of dataset_name and dataset_mixture"
         wanted = [data.dataset_train_split, *([data.dataset_test_split] if data.dataset_test_split else [])]
+        asked = Asked(dataset_format=data.dataset_format, column_map=data.column_map or {})
         loaded = [
-            load(Request(data.dataset_name, data.dataset_config, split, data.dataset_revision)) for split in wanted
+            load(Request(data.dataset_name, data.dataset_config, split, data.dataset_revision, asked))
+            for split in wanted
         ]
         _refuse_overlap(loaded)
         train, test = loaded[0].dataset, loaded[1].dataset if len(loaded) > 1 else None
@@ -100,11 +103,11 @@ def _fingerprints(data: DataArguments, sources: Sequence[SourceFacts]) -> dict[s
 
 
 def _mix(
-    mixture: DatasetMixture, load: Callable[[Request], Loaded]
+    mixture: DatasetMixture, data: DataArguments, load: Callable[[Request], Loaded]
 ) -> tuple[Dataset, Dataset | None, tuple[SourceFacts, ...]]:
     from datasets import concatenate_datasets
 
-    loaded = [load(_request(source)) for source in mixture.datasets]
+    loaded = [load(_request(source, data)) for source in mixture.datasets]
     sources = tuple(part.facts for part in loaded)
     parts = [_subset(part.dataset, part.facts, mixture.seed) for part in loaded]
     mixed = concatenate_datasets(parts).shuffle(seed=mixture.seed)
@@ -137,8 +140,15 @@ def _subset(dataset: Dataset, facts: SourceFacts, seed: int) -> Dataset:
     return dataset.shuffle(seed=seed).select(range(kept))
 
 
-def _request(source: DatasetSource) -> Request:
-    return Request(source.id, source.config, source.split, source.revision, source.columns, source.weight)
+def _request(source: DatasetSource, data: DataArguments) -> Request:
+    """What a source does not say of its rows, the recipe says of all."""
+    column_map = data.column_map if source.column_map is None else source.column_map
+    asked = Asked(
+        dataset_format=source.dataset_format or data.dataset_format,
+        columns=source.columns,
+        column_map=column_map or {},
+    )
+    return Request(source.id, source.config, source.split, source.revision, asked, source.weight)
 
 
 def _refuse_overlap(loaded: Sequence[Loaded]) -> None:

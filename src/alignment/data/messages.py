@@ -8,6 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignment.data.row_fault import RowFault, kind_of
+from alignment.data.spelling import CALLING, ROLE_NAMES, joined_calls, key_in, respelled
+
 Message = dict[str, Any]
 """`{"role": ..., "content": ...}`, and whichever of `CARRIED` the source has."""
 
@@ -18,35 +21,20 @@ CARRIED = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking"
 
 NOT_CARRIED = {
     "function_call": "write tool_calls",
-    "images": "this trains on text alone",
-    "audio": "this trains on text alone",
+    **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), "this trains on text alone"),
+    "documents": "put them into the content",
 }
 """What would change the tokens if it were read, and is not: refused by name, with the remedy."""
-
 
 LONGEST = 8 * 2**20
 """Bytes of one row: some two million tokens, of which a tokenizer makes two gigabytes of memory."""
 
-_ROLE = re.compile(rf"""["']role["']\s*:\s*["'](?:{"|".join(ROLES)})["']""")
-_CONTENT = re.compile(r"""["']content["']\s*:""")
-
-
-class RowFault(Exception):
-    """Why one row cannot be used."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason = reason
-        """Short and countable: the same fault in another row has the same reason."""
-        self.detail = detail
-        """What was found in this row."""
-        super().__init__(reason, detail)
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+_ROLE = re.compile(rf"""["'](?:role|from)["']\s*:\s*["'](?:{"|".join((*ROLES, *ROLE_NAMES, *CALLING))})["']""")
+_CONTENT = re.compile(r"""["'](?:content|value)["']\s*:""")
 
 
 def read_messages(value: object, name: str) -> list[Message]:
-    """A list of messages, each reduced to role, content and `CARRIED`.
+    """A list of messages, each in our spelling and reduced to role, content and `CARRIED`.
 
     Raises:
         RowFault: `value` is not a list of messages with string role and content.
@@ -58,7 +46,7 @@ def read_messages(value: object, name: str) -> list[Message]:
         raise RowFault("not a list of messages", f"{name} is {kind_of(value)}")
     if not value:
         raise RowFault("empty list of messages", f"{name} has no message")
-    return [_message(message, f"{name}[{position}]") for position, message in enumerate(value)]
+    return joined_calls([_message(message, f"{name}[{position}]") for position, message in enumerate(value)], value)
 
 
 def from_text(value: object, name: str) -> object:
@@ -95,6 +83,8 @@ def read_tools(value: object) -> list[dict[str, Any]] | None:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise RowFault("tools as unreadable text", f"tools is no JSON: {error}") from error
+    if isinstance(value, list | tuple) and value and all(isinstance(tool, str) for tool in value):
+        return read_tools(f"[{', '.join(value)}]")
     if value is None or value in ("", []):
         return None
     if not isinstance(value, list | tuple) or not all(isinstance(tool, Mapping) for tool in value):
@@ -141,40 +131,31 @@ def unpack(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     ]
 
 
-def kind_of(value: object) -> str:
-    """What a value is, in the words of JSON."""
-    names = {
-        str: "a string",
-        list: "a list",
-        tuple: "a list",
-        dict: "an object",
-        bool: "a boolean",
-        type(None): "null",
-    }
-    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-
-
 def _is_message(value: object) -> bool:
-    return isinstance(value, dict) and "role" in value and ("content" in value or "tool_calls" in value)
+    if not isinstance(value, dict):
+        return False
+    return key_in(value, "role") in value and (key_in(value, "content") in value or "tool_calls" in value)
 
 
 def _message(value: object, name: str) -> Message:
     if not isinstance(value, Mapping):
         raise RowFault("not a list of messages", f"{name} is {kind_of(value)}, not a message")
+    named = {field: f"{name}.{key_in(value, field)}" for field in ("role", "content")}
+    value = respelled(value, name)
     more = {key: value[key] for key in CARRIED if value.get(key) is not None and value[key] != []}
     if value.get("content") is None and "tool_calls" in more:
         value = {**value, "content": ""}
-    for field in ("role", "content"):
+    for field, place in named.items():
         if value.get(field) is None:
-            raise RowFault("null value" if field in value else f"message without {field}", f"{name}.{field}")
+            raise RowFault("null value" if field in value else f"message without {field}", place)
         if not isinstance(value[field], str):
-            raise RowFault(f"non-string {field}", f"{name}.{field} is {kind_of(value[field])}")
+            raise RowFault(f"non-string {field}", f"{place} is {kind_of(value[field])}")
     for key, remedy in NOT_CARRIED.items():
-        if value.get(key) not in (None, [], {}):
+        if value.get(key) not in (None, [], {}, ""):
             raise RowFault(f"{key} is not read", f"{name}.{key}; {remedy}")
     if "tool_calls" in more:
         _check_calls(more["tool_calls"], f"{name}.tool_calls")
-    return {"role": value["role"], "content": read_text(value["content"], f"{name}.content"), **more}
+    return {"role": value["role"], "content": read_text(value["content"], named["content"]), **more}
 
 
 def _check_calls(calls: object, name: str) -> None:

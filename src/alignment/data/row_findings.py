@@ -28,6 +28,8 @@ class Verdict:
     """Place and fault of the first `SHOWN` bad rows."""
     unread: tuple[str, ...]
     """Columns, and keys of messages, that training has no use for."""
+    format: str
+    """The format in which the rows were read."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,7 +38,7 @@ class Verdict:
     def from_dict(cls, stored: Mapping[str, Any]) -> Verdict:
         """What `as_dict` made, after JSON has turned tuples into lists."""
         listed = tuple((place, fault) for place, fault in stored["listed"])
-        return cls(rows=stored["rows"], dropped=stored["dropped"], listed=listed, unread=tuple(stored["unread"]))
+        return cls(**{**stored, "listed": listed, "unread": tuple(stored["unread"])})
 
     def require(self, on_bad_row: OnBadRow, name: str) -> None:
         """Refuse data without rows, bad rows unless they are to be dropped, and data of which nothing is left.
@@ -68,5 +70,6 @@ class Tally:
         if len(self.listed) < SHOWN:
             self.listed.append((place, str(fault)))
 
-    def verdict(self, *, rows: int, unread: tuple[str, ...]) -> Verdict:
-        return Verdict(rows=rows, dropped=dict(self.counts.most_common()), listed=tuple(self.listed), unread=unread)
+    def verdict(self, *, rows: int, unread: tuple[str, ...], format: str = "") -> Verdict:
+        dropped = dict(self.counts.most_common())
+        return Verdict(rows=rows, dropped=dropped, listed=tuple(self.listed), unread=unread, format=format)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.arrow import open_rows
-from alignment.data.check import ALGORITHM, Rows, write_checked
+from alignment.data.check import ALGORITHM, EVERYTHING, Rows, write_checked
 from alignment.data.disk_cache import digest_of_file, keep
 from alignment.data.files import FileRows, find_local, read_local
 from alignment.data.fingerprint import content_fingerprint, digest_of
 from alignment.data.form import Kind
+from alignment.data.formats import Asked
 from alignment.data.remote import read_remote
 from alignment.data.row_findings import Verdict
 from alignment.data.slices import slice_of, split_name
@@ -44,6 +45,8 @@ class SourceFacts:
     """Share of the rows that was kept."""
     dropped: Mapping[str, int]
     """Bad rows left out, by reason."""
+    format: str = ""
+    """The format in which its rows were read (`alignment.data.formats`)."""
     unread: tuple[str, ...] = ()
     """Columns, and keys of messages, that training has no use for."""
     files: Mapping[str, int] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Request(NamedTuple):
     config: str | None
     split: str
     revision: str | None
-    columns: tuple[str, ...] | None = None
+    asked: Asked = EVERYTHING
     weight: float = 1.0
 
 
@@ -111,7 +114,7 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
             "content": source.content,
             "kind": kind,
             "name": name,
-            "columns": request.columns,
+            "asked": request.asked.as_dict(),
         }
     )
     num_proc = data.dataset_num_proc
@@ -127,6 +130,7 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
         fingerprint=kept.facts["fingerprint"],
         weight=request.weight,
         dropped=verdict.dropped,
+        format=verdict.format,
         unread=verdict.unread,
         files=kept.facts["files"],
     )
@@ -172,7 +176,7 @@ def _checked(
         taken = slice_of(request.split, total)
         part = islice(rows, taken.start, taken.stop) if isinstance(rows, FileRows) else rows.select(taken)
         files = dict(rows.counts) if isinstance(rows, FileRows) else files
-    verdict = write_checked(part, folder, kind=kind, name=name, columns=request.columns, num_proc=num_proc)
+    verdict = write_checked(part, folder, kind=kind, name=name, asked=request.asked, num_proc=num_proc)
     taken = range(verdict.rows) if taken is None else taken
     files = files or (dict(rows.counts) if isinstance(rows, FileRows) else {})
     _refuse_empty(files, name)

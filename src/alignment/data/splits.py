@@ -83,6 +83,7 @@ def _told_of_sources(sources: tuple[SourceFacts, ...]) -> Iterator[str]:
         dropped = sum(facts.dropped.values())
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in facts.dropped.items())
         yield f"{facts.name}: {facts.rows + dropped:,} rows" + (f", {dropped:,} dropped ({reasons})" if dropped else "")
+        yield f"{facts.name}: read as {facts.format}"
         if facts.unread:
             yield f"{facts.name}: not read: {', '.join(facts.unread)}"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from alignment.errors import Fault
 from alignment.methods import METHODS
 from alignment.recipe.cleaning import cleaning_faults
+from alignment.recipe.dataset_formats import CONVERSATION_FORMATS, PREFERENCE_FORMATS
 from alignment.recipe.settings import Settings
 
 _IN_MIXTURE = {
@@ -59,15 +60,30 @@ def _mixture(s: Settings) -> Iterator[Fault]:
         return
     for at, source in enumerate(sources):
         columns = source.get("columns")
-        if columns is None or METHODS[s.method].data != "preference":
-            continue
-        missing = [column for column in ("chosen", "rejected") if column not in columns]
-        if missing:
+        sides = [column for column in ("chosen", "rejected") if column in (columns or ())]
+        if len(sides) == 1 and not source.get("column_map") and METHODS[s.method].data == "preference":
+            missing = "rejected" if sides == ["chosen"] else "chosen"
             yield Fault(
                 key=f"dataset_mixture.datasets[{at}].columns",
                 value=columns,
-                rule=f"must keep {' and '.join(missing)}, which {s.method} trains on",
-                remedy="add them, or remove columns to keep all",
+                rule=f"must keep {missing}, which {s.method} trains on",
+                remedy="add it, or remove columns to keep all",
+            )
+
+
+def _format(s: Settings) -> Iterator[Fault]:
+    """A format of conversations has no preference in it."""
+    stated = {"dataset_format": s["dataset_format"]} if s.sound("dataset_format") else {}
+    if s.sound("dataset_mixture") and s["dataset_mixture"] is not None:
+        for at, source in enumerate(s["dataset_mixture"]["datasets"]):
+            stated[f"dataset_mixture.datasets[{at}].dataset_format"] = source.get("dataset_format")
+    for key, given in stated.items():
+        if given in CONVERSATION_FORMATS and s.method is not None and METHODS[s.method].data == "preference":
+            yield Fault(
+                key=key,
+                value=given,
+                rule=f"is a format of conversations, and {s.method} trains on preferences",
+                remedy=f"write one of {', '.join(PREFERENCE_FORMATS)}, or method: sft",
             )
 
 
@@ -113,4 +129,4 @@ def _cleaning(s: Settings) -> Iterator[Fault]:
     yield from cleaning_faults(s["decontaminate"], s["deduplicate"], has_test=has_test)
 
 
-DATA_RULES = (_source, _mixture, _evaluation, _cleaning)
+DATA_RULES = (_source, _mixture, _format, _evaluation, _cleaning)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignment.recipe.cleaning import Decontamination, Deduplication
+from alignment.recipe.dataset_formats import DatasetFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,10 @@ class DatasetSource:
     """Split to take."""
     columns: tuple[str, ...] | None = None
     """Columns to keep; all when absent."""
+    dataset_format: DatasetFormat | None = None
+    """As below, for this source."""
+    column_map: dict[str, str | None] | None = None
+    """As below, for this source."""
     weight: float = 1.0
     """Share of the rows to keep, above 0 and at most 1."""
 
@@ -113,6 +118,10 @@ class DataArguments:
     """Split that is evaluated on: `test` when absent, and none at all unless eval_strategy asks for evaluation."""
     dataset_mixture: DatasetMixture | None = None
     """Several data sets instead of one."""
+    dataset_format: DatasetFormat = "auto"
+    """What shape its rows have (docs/data.md); told by the rows themselves when `auto`."""
+    column_map: dict[str, str | None] | None = None
+    """Their column: ours, to rename one; their column: null, to leave one out."""
     chat_template: str | None = None
     """Inline Jinja, a file, or the name of a shipped template (`gemma2`); the tokenizer's own when absent."""
     on_bad_row: Literal["error", "drop"] = "error"

@@ -1,0 +1,21 @@
+"""The formats, as data. Adding one takes a row here, its name in `alignment.recipe.dataset_formats`, and its example
+in docs/data.md."""
+
+from __future__ import annotations
+
+from alignment.data.formats.canonical import CONVERSATIONS, PAIRS
+from alignment.data.formats.instructions import ALPACA, INSTRUCTION_PAIRS
+from alignment.data.formats.row_format import Format
+from alignment.data.formats.transcripts import TRANSCRIPT_PAIRS
+
+FORMATS: dict[str, Format] = {
+    found.name: found
+    for found in (
+        PAIRS,
+        TRANSCRIPT_PAIRS,
+        INSTRUCTION_PAIRS,
+        CONVERSATIONS,
+        ALPACA,
+    )
+}
+"""In the order in which equal readings of a row are preferred."""

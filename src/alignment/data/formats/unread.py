@@ -1,0 +1,75 @@
+"""Columns that a format does not read: what would change the tokens is refused, the rest is only listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from alignment.data.formats.row_format import Row
+from alignment.data.messages import Message, RowFault
+
+_TEXT_ALONE = "this trains on text alone"
+NEVER_READ = {
+    **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios", "objects"), _TEXT_ALONE),
+    "documents": "put them into a message",
+    "chat_template_kwargs": "set such options in the chat template",
+    "functions": "write tools",
+    "function_call": "write tool_calls",
+    "tool_calls": "put them into the assistant's message",
+    **dict.fromkeys(
+        ("thinking", "reasoning", "reasoning_content"), "put it into the assistant's message as reasoning_content"
+    ),
+}
+"""Columns that would change the tokens if they were read, with what to do about them."""
+
+SAID = ("prompt", "instruction", "question", "query", "input", "context", "history")
+LISTED = ("messages", "conversations", "conversation")
+"""Columns with words for the model. One that only repeats what is read is as good as read."""
+
+MEANT = (*NEVER_READ, *SAID, *LISTED)
+
+_SPEAKERS = ("role", "from")
+_ANSWERING = ("assistant", "gpt", "chatgpt", "model", "function_call", "tool_call")
+_WORDS = ("content", "value", "human", "user", "input", "question", "query")
+
+
+def refuse_unread(row: Row, read: Sequence[str], prompt: Sequence[Message]) -> None:
+    """Refuse a row with a column that would change the tokens if it were read.
+
+    Args:
+        read: the columns that were read.
+        prompt: what they gave as the turns before the answer.
+
+    Raises:
+        RowFault: naming the column, and how to leave it out.
+    """
+    for column in MEANT:
+        value = row.get(column)
+        if column in read or value in (None, "", [], {}):
+            continue
+        if column in NEVER_READ:
+            raise _unread(column, f"; {NEVER_READ[column]}")
+        if isinstance(value, str | list) and not _repeats(value, prompt):
+            raise _unread(column, "")
+
+
+def _unread(column: str, remedy: str) -> RowFault:
+    leave_out = f"or leave it out with column_map: {{{column}: null}}"
+    return RowFault(f"column {column} is not read", f"it would change what is trained{remedy}; {leave_out}")
+
+
+def _repeats(value: Any, prompt: Sequence[Message]) -> bool:
+    """Whether everything that a column has the model read stands in the prompt."""
+    said = "\n".join(str(message["content"]) for message in prompt)
+    return all(words.strip() in said for words in _words_of(value))
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    """The texts in a value, but for those of the assistant."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _words_of(item)
+    elif isinstance(value, Mapping) and not any(value.get(key) in _ANSWERING for key in _SPEAKERS):
+        yield from (value[key] for key in _WORDS if isinstance(value.get(key), str))

@@ -1,0 +1,224 @@
+"""Rows in every shape give the canonical row; what is not read is refused by name."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import datasets
+import pytest
+from tiny import write_jsonl
+
+from alignment.data import check_rows, load_dataset_splits
+from alignment.data.formats import FORMATS, Asked
+from alignment.data.messages import unpack
+from alignment.errors import DataError
+from alignment.recipe.dataset_formats import DatasetFormat, PreferenceFormat
+from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource
+
+ASK = {"role": "user", "content": "q"}
+GOOD = {"role": "assistant", "content": "good"}
+BAD = {"role": "assistant", "content": "bad"}
+SYSTEM = {"role": "system", "content": "s"}
+MORE = {"role": "user", "content": "and?"}
+SINGLE = [ASK]
+TURNS = [ASK, GOOD, MORE]
+ANSWERS = {"chosen": "good", "rejected": "bad"}
+
+
+def others(row: dict) -> dict:
+    """The row with another answer, so that a file of two rows can be told apart."""
+    return json.loads(json.dumps(row).replace("bad", "worse"))
+
+
+def read(rows, kind="preference", **asked):
+    """Format, and the first row."""
+    rows = rows if isinstance(rows, list) else [rows]
+    checked = check_rows(rows, kind=kind, asked=Asked(**asked))
+    row = checked.dataset[0]
+    sides = ("prompt", "chosen", "rejected") if kind == "preference" else ("messages",)
+    return checked.format, *(unpack(row[side]) for side in sides)
+
+
+def test_the_names_are_those_of_the_recipe():
+    assert list(FORMATS) == [name for name in get_args(DatasetFormat) if name != "auto"]
+    assert [name for name, each in FORMATS.items() if each.gives == "preference"] == list(get_args(PreferenceFormat))
+
+
+PAIRS = [
+    ("pairs", {"chosen": [ASK, GOOD], "rejected": [ASK, BAD]}, SINGLE),
+    ("pairs", {"prompt": "q", **ANSWERS}, SINGLE),
+    ("pairs", {"prompt": [ASK], "chosen": GOOD, "rejected": BAD}, SINGLE),
+    ("pairs", {"prompt": ASK, "chosen": GOOD, "rejected": BAD}, SINGLE),
+    (
+        "pairs",
+        {
+            "chosen": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "good"}],
+            "rejected": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "bad"}],
+        },
+        SINGLE,
+    ),
+    ("transcript_pairs", {side: f"\n\nHuman: q\n\nAssistant: {text}" for side, text in ANSWERS.items()}, SINGLE),
+    (
+        "transcript_pairs",
+        {
+            side: f"\n\nHuman: q\n\nAssistant: good \n\nHuman:and?\n\nAssistant: {text}\n"
+            for side, text in ANSWERS.items()
+        },
+        TURNS,
+    ),
+    ("transcript_pairs", {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": " good", "rejected": " bad"}, SINGLE),
+    ("transcript_pairs", {"prompt": "Human: q\n\nAssistant: ", "chosen": "good", "rejected": "bad"}, SINGLE),
+    ("instruction_pairs", {"system": "s", "question": "q", **ANSWERS}, [SYSTEM, ASK]),
+    ("instruction_pairs", {"system": " ", "input": "q", **ANSWERS}, SINGLE),
+    ("instruction_pairs", {"instruction": "q", "input": "", **ANSWERS}, SINGLE),
+    (
+        "instruction_pairs",
+        {"instruction": "q", "input": "and?", **ANSWERS},
+        [{"role": "user", "content": "q\nand?"}],
+    ),
+    ("instruction_pairs", {"instruction": "and?", "history": [["q", "good"]], **ANSWERS}, TURNS),
+    ("instruction_pairs", {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"}, SINGLE),
+    ("instruction_pairs", {"question": "q", "response_j": "good", "response_k": "bad"}, SINGLE),
+]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize(("name", "row", "prompt"), PAIRS)
+def test_every_shape_of_a_preference_is_the_same_pair(name, row, prompt, typed):
+    rows = [row, others(row)]
+    given = datasets.Dataset.from_list(rows) if typed else rows
+    checked = check_rows(given, kind="preference")
+    pairs = [tuple(unpack(row[side]) for side in ("prompt", "chosen", "rejected")) for row in checked.dataset]
+    assert checked.format == name
+    assert pairs == [(prompt, [GOOD], [BAD]), (prompt, [GOOD], [{**BAD, "content": "worse"}])]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "messages"),
+    [
+        ("conversations", {"messages": [ASK, GOOD]}, [ASK, GOOD]),
+        ("conversations", {"prompt": "q", "completion": "good"}, [ASK, GOOD]),
+        ("alpaca", {"instruction": "q", "input": "", "output": "good"}, [ASK, GOOD]),
+        (
+            "alpaca",
+            {"system": "s", "query": "and?", "response": "bad", "history": [["q", "good"]]},
+            [SYSTEM, *TURNS, BAD],
+        ),
+        ("alpaca", {"prompt": "q", "response": "good"}, [ASK, GOOD]),
+        ("instruction_pairs", {"question": "q", **ANSWERS}, [ASK, GOOD]),
+        (
+            "transcript_pairs",
+            {side: f"\n\nHuman: q\n\nAssistant: {text}" for side, text in ANSWERS.items()},
+            [ASK, GOOD],
+        ),
+    ],
+)
+def test_every_shape_of_a_conversation(name, row, messages):
+    assert read(row, "conversation") == (name, messages)
+
+
+def test_a_column_is_renamed_or_left_out():
+    row = {"ask": "q", "better": "good", "worse": "bad", "images": ["x.png"], "id": 7}
+    column_map = {"ask": "prompt", "better": "chosen", "worse": "rejected", "images": None}
+    assert read(row, column_map=column_map) == ("pairs", SINGLE, [GOOD], [BAD])
+    checked = check_rows([row], kind="preference", asked=Asked(column_map=column_map))
+    assert checked.unread == ("id",)
+    named = {"chosen": [ASK, {**GOOD, "name": "x"}], "rejected": [ASK, BAD]}
+    assert read(named)[2] == [{**GOOD, "name": "x"}]
+    assert read(named, column_map={"chosen[].name": None})[2] == [GOOD]
+
+
+@pytest.mark.parametrize(
+    ("column_map", "message"),
+    [
+        ({"promt": "prompt"}, "column_map of the data promt does not exist; did you mean prompt?"),
+        ({"prompt": "promt"}, "promt is no column that a format reads; did you mean prompt?"),
+        ({"id": "prompt"}, "prompt is a column already; leave the other one out: {prompt: null}"),
+        ({"id": "system", "prompt": "system"}, "system is given to two columns; keep one of them"),
+        ({"images[].name": None}, "images[].name does not exist"),
+    ],
+)
+def test_faults_of_a_column_map(column_map, message):
+    for rows in (
+        [{"prompt": "q", **ANSWERS, "id": "7"}],
+        datasets.Dataset.from_list([{"prompt": "q", **ANSWERS, "id": "7"}]),
+    ):
+        with pytest.raises(DataError) as caught:
+            check_rows(rows, kind="preference", asked=Asked(column_map=column_map))
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"images": ["x.png"]},
+            "column images is not read: it would change what is trained; this trains on text alone",
+        ),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "column chat_template_kwargs is not read"),
+        ({"thinking": "hm"}, "as reasoning_content; or leave it out with column_map: {thinking: null}"),
+        ({"context": "the book"}, "column context is not read"),
+        ({"history": [["a", "b"]]}, "can be read in two ways, row 0 as pairs"),
+    ],
+)
+def test_a_column_that_would_change_the_tokens_is_read_or_refused(more, message):
+    with pytest.raises(DataError) as caught:
+        read({"prompt": "q", **ANSWERS, **more})
+    assert message in str(caught.value)
+    assert read({"prompt": "q", **ANSWERS, **more}, column_map={next(iter(more)): None})[1] == SINGLE
+
+
+def test_a_column_that_repeats_what_is_read_is_listed():
+    """UltraFeedback, binarized."""
+    row = {"prompt": "q", "chosen": [ASK, GOOD], "rejected": [ASK, BAD], "messages": [ASK, GOOD], "score_chosen": 1.0}
+    checked = check_rows([row], kind="preference")
+    assert (checked.format, checked.unread) == ("pairs", ("messages", "score_chosen"))
+    with pytest.raises(DataError, match="column messages is not read"):
+        read({**row, "messages": [SYSTEM, ASK, GOOD]})
+
+
+def test_two_readings_are_an_error_unless_they_agree():
+    row = {"prompt": "q", "instruction": "else", **ANSWERS}
+    with pytest.raises(DataError) as caught:
+        read([{"prompt": "q", "instruction": "q", **ANSWERS}, row])
+    told = str(caught.value)
+    assert "can be read in two ways, row 1 as pairs (" in told
+    assert "or instruction_pairs (instruction (and input), question or query" in told
+    assert "state dataset_format: pairs or instruction_pairs, or leave out" in told
+    assert "column_map: {instruction: null}" in told
+    assert read(row, column_map={"instruction": None})[1] == SINGLE
+    assert read({**row, "instruction": "q"})[0] == "pairs"
+
+
+def test_rows_of_several_formats_are_an_error():
+    rows = [{"prompt": "q", **ANSWERS}, {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"}]
+    with pytest.raises(DataError, match=r"rows of several formats: row 0 is pairs \(.*; row 1 is instruction_pairs"):
+        read(rows)
+    with pytest.raises(DataError, match="row 1 of the data is bad: missing column"):
+        read(rows, dataset_format="pairs")
+
+
+def test_a_format_that_does_not_fit():
+    with pytest.raises(DataError, match="trasncript_pair is no format; did you mean transcript_pairs"):
+        read({"prompt": "q", **ANSWERS}, dataset_format="trasncript_pair")
+    with pytest.raises(DataError, match=r"has conversations \(alpaca: .*train on them with method: sft"):
+        read({"instruction": "q", "output": "good"})
+    with pytest.raises(DataError, match="row 0 of the data is bad: not a transcript: chosen begins with 'good'"):
+        read({"prompt": "q", **ANSWERS}, dataset_format="transcript_pairs")
+
+
+def test_a_recipe_states_the_format_for_all_or_for_one_source(tmp_path):
+    orca = write_jsonl(tmp_path / "orca.jsonl", [{"question": "q", **ANSWERS}])
+    own = write_jsonl(tmp_path / "own.jsonl", [{"asked": "q", **ANSWERS}])
+    sources = (
+        DatasetSource(id=str(orca)),
+        DatasetSource(id=str(own), dataset_format="pairs", column_map={"asked": "prompt"}),
+    )
+    splits = load_dataset_splits(DataArguments(dataset_mixture=DatasetMixture(datasets=sources)), kind="preference")
+    assert [facts.format for facts in splits.sources] == ["instruction_pairs", "pairs"]
+    alone = load_dataset_splits(
+        DataArguments(dataset_name=str(own), column_map={"asked": "question"}), kind="preference"
+    )
+    assert alone.sources[0].format == "instruction_pairs"
+    assert alone.sources[0].fingerprint == splits.sources[0].fingerprint
