@@ -34,6 +34,7 @@ def place(tmp_path_factory) -> Path:
     """A base model, a finished run and held-out pairs."""
     root = tmp_path_factory.mktemp("evaluated")
     save_gemma2(root / "base", seed=1)
+    finished_run(root / "run")
     write_jsonl(root / "pairs/train.jsonl", preference_rows(4))
     write_jsonl(root / "pairs/test.jsonl", ROWS)
     return root
@@ -57,7 +58,7 @@ def recipe_in(place: Path, output: Path, **changes: object) -> Recipe:
 
 @pytest.fixture
 def run(place: Path, tmp_path: Path) -> Recipe:
-    finished_run(tmp_path / "run")
+    shutil.copytree(place / "run", tmp_path / "run")
     return recipe_in(place, tmp_path / "run")
 
 

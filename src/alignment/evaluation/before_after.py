@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alignment.evaluation.interval import gain_interval
 from alignment.evaluation.measure import Measurement, Rate, as_record
+from alignment.evaluation.paired import Comparison, shares_of, win_rate_metrics
 from alignment.recipe.sample_evaluation import SampleEvaluation
 from alignment.redaction import write_portable
-from alignment.scoring.rules import RULES
+from alignment.scoring.rules import RULES, Judgment
 
 FILE_NAME = "before_after.json"
 
@@ -24,8 +26,8 @@ def compare(
 
     Returns:
         What the file holds: `rule`, `settings`, `before`, `after` and `gain` on the held-out prompts, `control` with
-        its own `before` and `after` (absent without control prompts), and `samples`, the first answer of each model
-        to `evaluation.show` held-out and as many control prompts.
+        its own `before` and `after` (absent without control prompts), `win_rate` of after against before, and
+        `samples`, the first answer of each model to `evaluation.show` held-out and as many control prompts.
     """
     record = comparison(before, after, evaluation)
     if folder is not None:
@@ -58,6 +60,7 @@ def comparison(before: Measurement, after: Measurement, evaluation: SampleEvalua
         }
     held_out = len(before.compliance.by_prompt)
     prompts = list(before.answers)
+    record["win_rate"] = _win_rate(before, after, prompts[:held_out], rule.judge)
     record["samples"] = [
         {
             "prompt": prompt,
@@ -69,6 +72,28 @@ def comparison(before: Measurement, after: Measurement, evaluation: SampleEvalua
         for prompt in _spread(group, evaluation.show)
     ]
     return record
+
+
+def _win_rate(
+    before: Measurement, after: Measurement, prompts: list[str], judge: Callable[[str, str, bool], Judgment]
+) -> dict[str, Any]:
+    """The trained model's answers against the base's, draw by draw, by the scores of the rule; from 0 to 100."""
+    comparisons = []
+    for prompt in prompts:
+        sides = [
+            [judge(prompt, answer.text, answer.finished).score for answer in measured.answers[prompt]]
+            for measured in (before, after)
+        ]
+        pairs = zip(after.answers[prompt], before.answers[prompt], strict=True)
+        comparisons.append(Comparison(shares_of(*sides), [len(late.text) - len(early.text) for late, early in pairs]))
+    found = {metric.name: metric for metric in win_rate_metrics(comparisons)}
+    return {
+        name.replace("win rate", "win_rate").replace("-", "_").replace(" ", "_"): {
+            "value": round(metric.value, 2),
+            "ci": None if metric.ci is None else [round(bound, 2) for bound in metric.ci],
+        }
+        for name, metric in found.items()
+    }
 
 
 def _print(record: dict[str, Any]) -> None:
@@ -91,6 +116,8 @@ def _print(record: dict[str, Any]) -> None:
             ),
         )
     numbers.add_row("answers the model ended itself", f"{before['finished']:.0%}", f"{after['finished']:.0%}")
+    numbers.add_row("wins against before, ties a half", "", _percent(record["win_rate"]["win_rate"]))
+    numbers.add_row("the same at equal length", "", _percent(record["win_rate"]["length_controlled_win_rate"]))
     numbers.add_row("mean words", f"{before['mean_words']:.0f}", f"{after['mean_words']:.0f}")
     numbers.add_row("different answers to one prompt", f"{before['distinct']:.0%}", f"{after['distinct']:.0%}")
     numbers.caption = (
@@ -107,6 +134,11 @@ def _print(record: dict[str, Any]) -> None:
         for sample in record["samples"]:
             answers.add_row(*(Text(sample[column]) for column in ("prompt", "before", "after")))
         console.print(answers)
+
+
+def _percent(number: dict[str, Any]) -> str:
+    low, high = number["ci"]
+    return f"{number['value']:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def _rate(value: float, ci: list[float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alignment.evaluation import preferences, reward_model
+from alignment.evaluation import preferences, reward_model, win_rate
 from alignment.evaluation.context import Context
 from alignment.evaluation.published import published_models
 from alignment.evaluation.results import Outcome, Results
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 Suite = Callable[[Context, Sequence[Subject]], Iterator[tuple[Subject | None, Outcome]]]
 
-RUNS: dict[str, Suite] = {"preferences": preferences.measure, "reward_model": reward_model.measure}
+RUNS: dict[str, Suite] = {
+    "preferences": preferences.measure,
+    "reward_model": reward_model.measure,
+    "win_rate": win_rate.measure,
+}
 """What each suite does. An outcome about no model of the recipe comes with `None`."""
 BEFORE_AND_AFTER = frozenset({"preferences", "win_rate"})
 """Suites that measure the base model too."""

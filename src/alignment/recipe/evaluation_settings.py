@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from alignment.errors import Fault, did_you_mean
+from alignment.recipe.generation_settings import GenerationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,99 @@ class RewardModelSuite:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """A judge behind an OpenAI-compatible endpoint. The environment decides over what is stated here."""
+
+    base_url: str | None = None
+    """Address up to and with `/v1`; the environment's JUDGE_BASE_URL."""
+    model: str | None = None
+    """As the server calls it; JUDGE_MODEL, or else the one that the benchmark prescribes."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key."""
+    price_per_mtok: tuple[float, ...] | None = None
+    """Price of a million tokens that go in, and that come out; JUDGE_PRICE_PER_MTOK=in,out. For the estimate only."""
+    concurrency: int = 16
+    """Questions that are open at the same time."""
+    tries: int = 3
+    """How often one question is asked until the answer holds a verdict."""
+    attempts: int = 6
+    """How often one question is sent to a server in trouble."""
+    timeout: float = 120.0
+    """Seconds for one answer."""
+
+    def faults(self, key: str) -> Iterator[Fault]:
+        """Every rule that these values break."""
+        yield from _at_least_one(self, key, "concurrency", "tries", "attempts", "timeout")
+        price = self.price_per_mtok
+        if price is not None and (len(price) != 2 or min(price) < 0):
+            yield Fault(key=f"{key}.price_per_mtok", value=price, rule="must be two prices, in and out: [10, 30]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinRateSuite:
+    """The model's answers against those of the base, to the same prompts."""
+
+    prompts: str | None = None
+    """JSONL file of rows `{"prompt": str}`; those of `sample_evaluation` when absent."""
+    by: str | None = None
+    """Who compares: a rule (`house_style`), `judge`, or what `alignment.scoring.load_scorer` takes; the rule of
+    `sample_evaluation` when absent."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of the scorer."""
+    max_prompts: int | None = None
+    """The first prompts only."""
+    generation: GenerationSettings | None = None
+    """How answers are drawn; as in `sample_evaluation` when absent, else by `evaluation.generation`."""
+
+    def faults(self, key: str) -> Iterator[Fault]:
+        """Every rule that these values break."""
+        yield from _at_least_one(self, key, "max_prompts")
+        yield from _generation_faults(self, key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlpacaEvalSuite:
+    """AlpacaEval 2 (arXiv 2404.04475), by the prompts, the order of answers and the parsing of its own library."""
+
+    annotator: str = "weighted_alpaca_eval_gpt4_turbo"
+    """Configuration of the library's that judges."""
+    evaluation_set: str | None = None
+    """File of rows `{instruction, output, generator}`: what is asked, and the baseline's answers; the library's own
+    805 when absent."""
+    max_instructions: int | None = None
+    """The first ones only, for a trial; then there is no length-controlled win rate."""
+    generation: GenerationSettings | None = None
+    """How answers are drawn; by `evaluation.generation` when absent."""
+
+    def faults(self, key: str) -> Iterator[Fault]:
+        """Every rule that these values break."""
+        yield from _at_least_one(self, key, "max_instructions")
+        yield from _generation_faults(self, key, one_seed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArenaHardSuite:
+    """Arena-Hard (arXiv 2406.11939). Questions, baseline answers and the judge's prompt are its authors' files."""
+
+    version: Literal["v0.1", "v2"] = "v0.1"
+    questions: str | None = None
+    """Its question.jsonl; the Hub's when absent."""
+    baseline_answers: str | None = None
+    """Its model_answer/<baseline>.jsonl; the Hub's when absent."""
+    judge_prompt: str | None = None
+    """Text file with the judge's system prompt, as its authors have it."""
+    max_questions: int | None = None
+    """The first ones only, for a trial."""
+    generation: GenerationSettings | None = None
+    """How answers are drawn; by `evaluation.generation` when absent."""
+
+    def faults(self, key: str) -> Iterator[Fault]:
+        """Every rule that these values break."""
+        yield from _at_least_one(self, key, "max_questions")
+        yield from _generation_faults(self, key, one_seed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What `make evaluate` measures. A suite that is not stated has its defaults, where it needs nothing stated."""
 
@@ -62,19 +156,36 @@ class EvaluationSettings:
     """What runs when no SUITE is named; every suite that is stated when absent."""
     preferences: PreferenceSuite | None = None
     reward_model: RewardModelSuite | None = None
+    win_rate: WinRateSuite | None = None
+    alpaca_eval: AlpacaEvalSuite | None = None
+    arena_hard: ArenaHardSuite | None = None
+
+    generation: GenerationSettings = field(
+        default_factory=lambda: GenerationSettings(temperature=0.0, max_new_tokens=4096)
+    )
+    """How answers are drawn where a suite does not say."""
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    """Who judges where a suite needs a judge."""
 
     def faults(self, key: str = "evaluation") -> Iterator[Fault]:
         """Every rule that these values break, for the recipe check (which adds that the files exist)."""
-        for name in SUITES:
-            suite = getattr(self, name)
-            if suite is not None:
-                yield from suite.faults(f"{key}.{name}")
+        for name in (*SUITES, "generation", "judge"):
+            section = getattr(self, name)
+            if section is not None:
+                yield from section.faults(f"{key}.{name}")
         yield from unknown_suites(self.suites or (), key=f"{key}.suites")
 
 
-SUITES = tuple(entry.name for entry in fields(EvaluationSettings) if entry.name != "suites")
+SUITES = ("preferences", "reward_model", "win_rate", "alpaca_eval", "arena_hard")
 """Names of the suites, in the order in which they run."""
-FILES = ("reward_model.dataset",)
+FILES = (
+    "reward_model.dataset",
+    "win_rate.prompts",
+    "alpaca_eval.evaluation_set",
+    "arena_hard.questions",
+    "arena_hard.baseline_answers",
+    "arena_hard.judge_prompt",
+)
 """Keys that name a file."""
 
 
@@ -83,6 +194,17 @@ def unknown_suites(names: tuple[str, ...], *, key: str) -> Iterator[Fault]:
     for name in names:
         if name not in SUITES:
             yield Fault(key=key, value=name, rule=f"must be of {', '.join(SUITES)}", remedy=did_you_mean(name, SUITES))
+
+
+def _generation_faults(suite: Any, key: str, *, one_seed: bool = False) -> Iterator[Fault]:
+    """Those of a suite's own `generation`."""
+    settings: GenerationSettings | None = suite.generation
+    if settings is None:
+        return
+    yield from settings.faults(f"{key}.generation")
+    if one_seed and len(settings.seeds) > 1:
+        rule = "must be one seed, since this benchmark takes one answer to each question"
+        yield Fault(key=f"{key}.generation.seeds", value=settings.seeds, rule=rule)
 
 
 def _at_least_one(suite: Any, key: str, *names: str) -> Iterator[Fault]:

@@ -17,6 +17,9 @@ def sampled_answers(measured: Mapping[str, Any]) -> dict[str, Any]:
     if (control := measured.get("control")) is not None:
         name = f"control facts right ({control['prompts']} prompts)"
         rows.append(_row(name, _rate(control["before"], "accuracy"), _rate(control["after"], "accuracy")))
+    if (against := measured.get("win_rate")) is not None:
+        rows.append(_row("wins against before, ties a half", "", _percent(against["win_rate"])))
+        rows.append(_row("the same at equal length", "", _percent(against["length_controlled_win_rate"])))
     rows.append(_row("answers that the model ended itself", _share(before["finished"]), _share(after["finished"])))
     rows.append(_row("words per answer", f"{before['mean_words']:.0f}", f"{after['mean_words']:.0f}"))
     rows.append(_row("different answers to one prompt", _share(before["distinct"]), _share(after["distinct"])))
@@ -39,6 +42,11 @@ def _row(name: str, before: str, after: str) -> dict[str, str]:
 def _rate(side: Mapping[str, Any], key: str) -> str:
     low, high = side["ci"]
     return f"{side[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _percent(number: Mapping[str, Any]) -> str:
+    low, high = number["ci"]
+    return f"{number['value']:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def _share(value: float) -> str:

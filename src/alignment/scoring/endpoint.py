@@ -6,7 +6,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
@@ -66,6 +66,10 @@ class Completion:
     """Why the answer ends there, in the server's word."""
     tokens: int | None
     """Length of the answer; `None` where the server does not say."""
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    """All that the server says of the answer, such as `logprobs`."""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    """Tokens in and out, as the server counts them."""
 
 
 class ChatClient:
@@ -177,6 +181,8 @@ class ChatClient:
             text=content.encode("utf-8", "replace").decode() if isinstance(content, str) else "",
             finish_reason=reason if isinstance(reason, str) else None,
             tokens=tokens if isinstance(tokens, int) else None,
+            choice=choice,
+            usage=usage if isinstance(usage, dict) else {},
         )
 
     def _unreachable(self, error: httpx.RequestError) -> str:
