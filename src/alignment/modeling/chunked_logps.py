@@ -11,7 +11,9 @@ fp32 throughout the softmax (fp64 for fp64 inputs), the model's own soft-cap inc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,8 +26,20 @@ BLOCK_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
 KEPT_BYTES = {"cpu": 320 * 2**20, "cuda": 0}
 """fp32 logits kept for the backward pass. On a CPU a product saved is worth more than memory; not so on a GPU."""
 
+_PLANNED_FOR: ContextVar[str | None] = ContextVar("planned for", default=None)
+
 Term = tuple[Tensor, Tensor]
 """`(x [N, k], weight [V, k])`, one summand `x @ weight.T` of the logits."""
+
+
+@contextmanager
+def planned_for(device_type: str) -> Iterator[None]:
+    """Take the sizes of another kind of device: tensors without content stand for tensors there."""
+    token = _PLANNED_FOR.set(device_type)
+    try:
+        yield
+    finally:
+        _PLANNED_FOR.reset(token)
 
 
 def chunked_logps(
@@ -44,10 +58,11 @@ def chunked_logps(
     """
     vocabulary = terms[0][1].shape[0]
     column_bytes = 4 * max(1, len(targets))
+    device_type = _PLANNED_FOR.get() or targets.device.type
     if block is None:
-        budget = BLOCK_BYTES.get(targets.device.type, BLOCK_BYTES["cuda"])
+        budget = BLOCK_BYTES.get(device_type, BLOCK_BYTES["cuda"])
         block = min(vocabulary, max(256, budget // column_bytes))
-    kept = KEPT_BYTES.get(targets.device.type, 0) // (block * column_bytes) if torch.is_grad_enabled() else 0
+    kept = KEPT_BYTES.get(device_type, 0) // (block * column_bytes) if torch.is_grad_enabled() else 0
     return _ChunkedLogps.apply(targets, softcap, block, kept, *(tensor for term in terms for tensor in term))
 
 

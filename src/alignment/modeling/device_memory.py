@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,32 +19,102 @@ ZERO_DEFAULTS = {
     "stage3_max_live_parameters": 1_000_000_000,
     "stage3_prefetch_bucket_size": 50_000_000,
     "reduce_bucket_size": 500_000_000,
+    "allgather_bucket_size": 500_000_000,
 }
 """DeepSpeed's own, in numbers (`deepspeed.runtime.zero.config`)."""
 
 
+class States(NamedTuple):
+    """Bytes on one device."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+
+
 def activation_memory(
-    model: nn.Module, geometry: Geometry, device: torch.device, *, shards: int, zero: Mapping[str, Any] | None = None
+    model: nn.Module,
+    geometry: Geometry,
+    device: torch.device,
+    *,
+    shards: int,
+    zero: Mapping[str, Any] | None = None,
+    replicas: int = 1,
+    mixed: bool = False,
 ) -> float | None:
     """Bytes of `device` left for activations once weights, gradients and AdamW's state are in place.
 
-    Sixteen bytes a trained weight (bf16 weight and gradient, fp32 master and two moments; or fp32 throughout), four
-    where the optimizer is kept on the host; the stored size of a frozen one; over the ranks that share them. Beside
-    them lies what sharding gathers.
-
     Args:
-        shards: ranks that hold a part of the model each (ZeRO-3, FSDP); 1 when every rank holds all of it.
+        shards: ranks that hold a part of the model's states each (ZeRO, FSDP); 1 when every rank holds all of them.
         zero: DeepSpeed's `zero_optimization`, where DeepSpeed shards.
+        replicas: ranks that hold all of the model each (DDP).
+        mixed: autocast computes in 16 bits.
     """
     if device.type != "cuda":
         return None
-    zero = zero or {}
-    offloaded = (zero.get("offload_optimizer") or {}).get("device", "none") != "none"
-    trained = sum(weights_of(p) for p in model.parameters() if p.requires_grad)
-    frozen = sum(weights_of(p) * p.element_size() for p in model.parameters() if not p.requires_grad)
-    states = ((4 if offloaded else 16) * trained + frozen) / shards
-    gathered = gathered_bytes(geometry, trained=trained, zero=zero) if shards > 1 or zero else 0
-    return max(0.0, within_reach(device) * (1 - RESERVE) - states - gathered - 3 * BLOCK_BYTES["cuda"])
+    parameters = list(model.parameters())
+    return left_for_activations(
+        within_reach(device),
+        geometry,
+        trained=sum(weights_of(p) for p in parameters if p.requires_grad),
+        frozen=sum(weights_of(p) * p.element_size() for p in parameters if not p.requires_grad),
+        shards=shards,
+        zero=zero,
+        replicas=replicas,
+        cast=sum(weights_of(p) for p in parameters if p.dtype == torch.float32) if mixed else 0,
+    )
+
+
+def left_for_activations(
+    memory: float,
+    geometry: Geometry,
+    *,
+    trained: int,
+    frozen: float,
+    shards: int,
+    zero: Mapping[str, Any] | None = None,
+    replicas: int = 1,
+    cast: int = 0,
+) -> float:
+    """Of `memory` bytes within reach, what a run has left for activations.
+
+    Args:
+        trained: weights that are trained.
+        frozen: bytes of those that are not.
+        shards, zero, replicas: as for `activation_memory`.
+        cast: fp32 weights that autocast copies to 16 bits, where the whole model is computed on one device.
+    """
+    states = sum(state_bytes(trained=trained, frozen=frozen, shards=shards, zero=zero))
+    gathered = gathered_bytes(geometry, trained=trained, zero=zero or {}) if shards > 1 or zero else 2 * cast
+    gathered += reduced_bytes(trained, replicas=replicas)
+    return max(0.0, memory * (1 - RESERVE) - states - gathered - 3 * BLOCK_BYTES["cuda"])
+
+
+def state_bytes(*, trained: int, frozen: float, shards: int, zero: Mapping[str, Any] | None = None) -> States:
+    """Weights, gradients and AdamW's state: sixteen bytes a trained weight, and what frozen ones take.
+
+    Unsharded and under FSDP all of it is fp32, shared by the shards. DeepSpeed holds 16-bit weights (shared from stage
+    3 on) and gradients (from stage 2 on), and an fp32 master with two moments, shared in every stage; or on the host,
+    where they are offloaded.
+    """
+    if not zero:
+        return States((4 * trained + frozen) / shards, 4 * trained / shards, 8 * trained / shards)
+    stage = zero.get("stage", 3)
+    return States(
+        weights=(2 * trained + frozen) / (shards if stage >= 3 else 1),
+        gradients=2 * trained / (shards if stage >= 2 else 1),
+        optimizer=0.0 if is_offloaded(zero) else 12 * trained / shards,
+    )
+
+
+def is_offloaded(zero: Mapping[str, Any]) -> bool:
+    """Whether optimizer states are kept on the host."""
+    return (zero.get("offload_optimizer") or {}).get("device", "none") != "none"
+
+
+def reduced_bytes(trained: int, *, replicas: int) -> int:
+    """Bytes of the fp32 buckets from which DDP averages gradients over `replicas` whole models: all of them again."""
+    return 4 * trained if replicas > 1 else 0
 
 
 def within_reach(device: torch.device) -> int:
@@ -57,7 +127,8 @@ def gathered_bytes(geometry: Geometry, *, trained: int, zero: Mapping[str, Any])
     """Bytes of 16-bit weights and gradients that a sharded run holds beside its own shards at the fullest moment.
 
     The weights and gradients of a layer and of the head; with DeepSpeed also the weights that it keeps gathered, those
-    that it gathers ahead, and two buckets of gradients, one filling while the other is sent.
+    that it gathers ahead, and two buckets of gradients, one filling while the other is sent. Below stage 3 nothing is
+    gathered but the updated weights, a bucket at a time.
 
     Args:
         zero: DeepSpeed's `zero_optimization`; empty for FSDP.
@@ -70,8 +141,10 @@ def gathered_bytes(geometry: Geometry, *, trained: int, zero: Mapping[str, Any])
         stated = zero.get(key)
         return int(stated) if isinstance(stated, int | float) else ZERO_DEFAULTS[key]
 
-    live = max(whole, min(number("stage3_max_live_parameters"), geometry.block_parameters + geometry.head_parameters))
     buckets = 2 * min(number("reduce_bucket_size"), trained)
+    if zero.get("stage", 3) < 3:
+        return 2 * (buckets + min(number("allgather_bucket_size"), trained))
+    live = max(whole, min(number("stage3_max_live_parameters"), geometry.block_parameters + geometry.head_parameters))
     return 2 * (live + number("stage3_prefetch_bucket_size") + buckets + whole)
 
 

@@ -45,7 +45,7 @@ def load_tokenizer(model: ModelArguments, *, chat_template: str | None = None) -
     name = model.tokenizer_name_or_path or model.model_name_or_path
     key = "tokenizer_name_or_path" if model.tokenizer_name_or_path else "model_name_or_path"
     location = _location(name)
-    config = _configuration(model)
+    config = load_configuration(model)
     _refuse(tokenizer_faults(Path(location)) if Path(location).is_dir() else (), key, name)
     with told(location, file="tokenizer_config.json or tokenizer.json", key=key):
         tokenizer = AutoTokenizer.from_pretrained(
@@ -97,7 +97,7 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
     """
     name = model.model_name_or_path
     location = _location(name)
-    config = _configuration(model)
+    config = load_configuration(model)
     attention = attention_implementation(config, model.attn_implementation)
     with told(location, file=f"{CONFIG} or its weights"), _shapes_explained(location, config):
         policy, found = AutoModelForCausalLM.from_pretrained(
@@ -113,7 +113,7 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
     return policy
 
 
-def _configuration(model: ModelArguments) -> PretrainedConfig:
+def load_configuration(model: ModelArguments) -> PretrainedConfig:
     """The configuration of the model, whose folder has been looked at."""
     name = model.model_name_or_path
     location = _location(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,8 +18,8 @@ from transformers import (
 )
 
 from alignment.data import resolve_chat_template
-from alignment.files import cache_root
-from alignment.hub.bundled import PREFIX, bundled_model, is_bundled, model_key
+from alignment.hub.bundled import PREFIX, is_bundled, model_key
+from alignment.modeling.at_hand import at_hand
 from alignment.recipe import ModelArguments
 from alignment.rehearsal.families import FALLBACK, FAMILIES, KNOWN, Family
 
@@ -46,14 +45,14 @@ def build_miniature(model: ModelArguments, texts: Iterable[str], folder: Path) -
     listed = f"{PREFIX}{model_key(name)}" if is_bundled(name) else name
     family = FAMILIES[KNOWN.get(listed, FALLBACK)]
     known = listed in KNOWN
-    tokenizer = cached(AutoTokenizer, tokenizer_name, model)
+    tokenizer = at_hand(AutoTokenizer, tokenizer_name, model)
     facts = [f"tokenizer of {tokenizer_name}"]
     if tokenizer is None:
         tokenizer = train_tokenizer(family, texts)
         facts = [f"tokenizer trained on the rows with the special tokens of {family.name}, because it is not here"]
     if not tokenizer.chat_template:
         tokenizer.chat_template = resolve_chat_template(family.template, base=Path())
-    config = cached(AutoConfig, name, model)
+    config = at_hand(AutoConfig, name, model)
     if config is None:
         config = family.make_config()
         facts.append(
@@ -75,26 +74,6 @@ def build_miniature(model: ModelArguments, texts: Iterable[str], folder: Path) -
     size = sum(parameter.numel() for parameter in policy.parameters())
     facts.append(f"{LAYERS} layers, width {HIDDEN}, {size:,} random weights")
     return facts
-
-
-def cached(loader: Any, name: str, model: ModelArguments) -> Any | None:
-    """The tokenizer or configuration of `name` if its files are on this machine."""
-    location = name
-    if is_bundled(name):
-        entry = bundled_model(name)
-        folder = cache_root() / "models" / f"{model_key(name)}-{entry.sha256[:12]}"
-        if not folder.is_dir():
-            return None
-        location = str(folder)
-    try:
-        return loader.from_pretrained(
-            location,
-            revision=model.model_revision,
-            trust_remote_code=model.trust_remote_code,
-            local_files_only=True,
-        )
-    except (OSError, ValueError):
-        return None
 
 
 def shrink(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:

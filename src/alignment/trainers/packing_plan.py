@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
-from transformers.integrations import is_deepspeed_zero3_enabled
 
-from alignment.data.sampler import even_plan, training_sampler
+from alignment.data.sampler import StepSampler, even_plan, training_sampler
 from alignment.modeling.device_memory import activation_memory, zero_settings
 from alignment.modeling.flops import Geometry, PairLengths, forward_flops
 from alignment.modeling.memory_plan import (
@@ -85,39 +84,79 @@ def plan_packing(
         sizes=[sum(pair) for pair in lengths],
         lock_step=shards_of(args) > 1,
     )
-    memory = activation_memory(model, geometry, args.device, shards=shards_of(args), zero=zero_settings(args))
+    shards, zero = shards_of(args), zero_settings(args)
+    memory = activation_memory(
+        model,
+        geometry,
+        args.device,
+        shards=shards,
+        zero=zero,
+        replicas=1 if shards > 1 else args.world_size,
+        mixed=(args.bf16 or args.fp16) and shards == 1 and not zero,
+    )
     itemsize = compute_dtype(args, model).itemsize
-    kept: dict[str, Any] = {"fused": fused, "scores": score_bytes(backend, geometry, itemsize, lengths)}
     # Ranks that planned differently would wait for each other for ever.
     memory = None if memory is None else min(gather_object([memory]))
+    return pack(
+        workload,
+        geometry,
+        itemsize,
+        memory,
+        world_size=args.world_size,
+        checkpointing=args.gradient_checkpointing,
+        tokens=args.tokens_per_device,
+        kept={"fused": fused, "scores": score_bytes(backend, geometry, itemsize, lengths)},
+    )
+
+
+def pack(
+    workload: Workload,
+    geometry: Geometry,
+    itemsize: int,
+    memory: float | None,
+    *,
+    world_size: int,
+    checkpointing: bool | str,
+    tokens: int | None,
+    kept: Mapping[str, Any],
+) -> Packing:
+    """How a run packs: what training does, and what a plan says before it.
+
+    Args:
+        memory: bytes of one device for activations; `None` on a CPU.
+        checkpointing, tokens: the recipe's `gradient_checkpointing` and `tokens_per_device`.
+        kept: `fused` and `scores` as in `modeling.memory_plan.activation_bytes`.
+    """
     budget = plan_memory(
         geometry,
         itemsize,
         memory,
-        checkpointing=args.gradient_checkpointing,
+        checkpointing=checkpointing,
         longest_pair=max(workload.sizes),
-        tokens=args.tokens_per_device,
+        tokens=tokens,
         **kept,
     )
-    dealt = deal(workload, world_size=args.world_size, tokens=budget.tokens)
-    if memory is not None and args.gradient_checkpointing == "auto":
+    dealt = deal(workload, world_size=world_size, tokens=budget.tokens)
+    if memory is not None and checkpointing == "auto":
         need = partial(layers_to_checkpoint, geometry, itemsize, memory, **kept)
         fits = tokens_that_fit(geometry, itemsize, memory, checkpointed_layers=0, **kept)
-        budget, dealt = fitted(workload, dealt, args, geometry, need=lambda tokens: need(tokens=tokens), unchecked=fits)
+        free = fits if tokens is None else 0
+        need_of: Callable[[int], int] = lambda largest: need(tokens=largest)  # noqa: E731
+        budget, dealt = fitted(workload, dealt, geometry, world_size=world_size, need=need_of, unchecked=free)
     return Packing(
         budget=budget,
         dealt=dealt,
         planned_bytes=dealt.largest * bytes_per_token(geometry, itemsize, budget.checkpointed_layers, **kept),
-        advice=waiting_advice(workload, world_size=args.world_size, tokens=budget.tokens, waiting=dealt.waiting),
+        advice=waiting_advice(workload, world_size=world_size, tokens=budget.tokens, waiting=dealt.waiting),
     )
 
 
 def fitted(
     workload: Workload,
     dealt: Deal,
-    args: ReferenceFreeConfig,
     geometry: Geometry,
     *,
+    world_size: int,
     need: Callable[[int], int],
     unchecked: int,
 ) -> tuple[Budget, Deal]:
@@ -129,15 +168,15 @@ def fitted(
     Args:
         dealt: under the budget as first planned.
         need: tokens of a micro-batch -> layers to checkpoint.
-        unchecked: tokens that fit without checkpointing.
+        unchecked: tokens that fit without checkpointing; 0 where the recipe states how many there are.
     """
     choices = [dealt]
-    if args.tokens_per_device is None and max(workload.sizes) <= unchecked < dealt.plan.tokens_per_device:
-        choices.append(deal(workload, world_size=args.world_size, tokens=unchecked))
+    if max(workload.sizes) <= unchecked < dealt.plan.tokens_per_device:
+        choices.append(deal(workload, world_size=world_size, tokens=unchecked))
 
     def cost(choice: Deal) -> float:
         again = need(choice.largest) / geometry.layers
-        beside = choice.micro_steps * args.world_size * MICRO_STEP_TOKENS * 2 * geometry.block_parameters
+        beside = choice.micro_steps * world_size * MICRO_STEP_TOKENS * 2 * geometry.block_parameters
         return (choice.machine + beside) * (3 + again)
 
     best = min(choices, key=cost)
@@ -182,9 +221,14 @@ def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
     pairs_per_step = global_batch_size(args)
     # Which rows are in a step does not depend on how they will be dealt out.
     sampler = training_sampler(args, num_rows=num_rows, global_batch_size=pairs_per_step, plan=even_plan(1))
-    epochs = math.ceil(args.num_train_epochs)
-    if args.max_steps > 0:
-        epochs = math.ceil(args.max_steps * pairs_per_step / num_rows)
+    yield from steps_in(sampler, epochs=args.num_train_epochs, max_steps=args.max_steps)
+
+
+def steps_in(sampler: StepSampler, *, epochs: float, max_steps: int) -> Iterator[list[int]]:
+    """The rows of every optimizer step of so many epochs, or of the epochs that `max_steps` above 0 takes."""
+    epochs = math.ceil(epochs)
+    if max_steps > 0:
+        epochs = math.ceil(max_steps * sampler.global_batch_size / sampler.num_rows)
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
         yield from sampler.steps()
@@ -196,6 +240,6 @@ def global_batch_size(args: TrainingArguments) -> int:
 
 
 def shards_of(args: TrainingArguments) -> int:
-    """Ranks that hold a part of the model each; 1 when every rank holds all of it."""
-    sharded = is_deepspeed_zero3_enabled() or sharding_now(args).kind == "FSDP"
+    """Ranks that hold a part of the model's states each; 1 when every rank holds all of it."""
+    sharded = sharding_now(args).kind != "whole"
     return args.world_size if sharded else 1

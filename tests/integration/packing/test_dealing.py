@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from test_balance import GEMMA2_9B, realistic_lengths
 
@@ -46,18 +44,19 @@ def test_micro_batches_are_full():
 def test_layers_follow_from_the_largest_micro_batch():
     """A layer more is needed for every 500 tokens beyond 6,500; a budget of 8,365 was planned with 4."""
     given = workload(128, steps=10)
-    args = SimpleNamespace(world_size=8, tokens_per_device=8365)
 
     def need(tokens: int) -> int:
         return max(0, -(-(tokens - 6500) // 500))
 
     dealt = deal(given, world_size=8, tokens=8365)
-    budget, same = fitted(given, dealt, args, GEMMA2_9B, need=need, unchecked=6500)
+    budget, same = fitted(given, dealt, GEMMA2_9B, world_size=8, need=need, unchecked=0)
     assert same == dealt and budget.tokens == 8365
     assert budget.checkpointed_layers == need(dealt.largest)
 
-    free = SimpleNamespace(world_size=8, tokens_per_device=None)
-    dear = fitted(given, dealt, free, GEMMA2_9B, need=lambda tokens: 42 * (tokens > 6500), unchecked=6500)
+    def all_or_none(tokens: int) -> int:
+        return 42 * (tokens > 6500)
+
+    dear = fitted(given, dealt, GEMMA2_9B, world_size=8, need=all_or_none, unchecked=6500)
     assert dear[0].tokens == 6500 and dear[0].checkpointed_layers == 0 and dear[1].largest <= 6500
 
 

@@ -14,7 +14,7 @@ from alignment.data.padded_batches import pair_lengths
 from alignment.modeling import device_memory
 from alignment.modeling.attention import segments
 from alignment.modeling.attention.layout import repeat_prompts
-from alignment.modeling.device_memory import BLOCK_BYTES, activation_memory, gathered_bytes
+from alignment.modeling.device_memory import BLOCK_BYTES, activation_memory, gathered_bytes, state_bytes
 from alignment.modeling.flops import Geometry
 from alignment.modeling.memory_plan import activation_bytes, score_bytes
 from alignment.modeling.packed_forward import packed_logps, prepare_for_packing
@@ -130,6 +130,25 @@ def test_deepspeeds_buckets_and_live_weights_have_their_place(gpu):
     on_host = activation_memory(model, GEOMETRY, CUDA, shards=8, zero={**sizes, "offload_optimizer": {"device": "cpu"}})
     assert plain == 54 * 10**9 * (1 - device_memory.RESERVE) - 3 * BLOCK_BYTES["cuda"] - 16 * 10**6 / 8 - expected
     assert on_host - plain == 12 * 10**6 / 8
+
+
+def test_states_of_every_way_to_spread_them():
+    """A billion trained weights and 3 GB of frozen ones on four ranks."""
+    sizes = {"trained": 10**9, "frozen": 3e9, "shards": 4}
+    assert state_bytes(trained=10**9, frozen=3e9, shards=1) == (7e9, 4e9, 8e9)
+    assert state_bytes(**sizes) == (7e9 / 4, 1e9, 2e9)
+    assert state_bytes(**sizes, zero={"stage": 1}) == (5e9, 2e9, 3e9)
+    assert state_bytes(**sizes, zero={"stage": 2}) == (5e9, 0.5e9, 3e9)
+    assert state_bytes(**sizes, zero={"stage": 3}) == (5e9 / 4, 0.5e9, 3e9)
+    assert state_bytes(**sizes, zero={"stage": 3, "offload_optimizer": {"device": "cpu"}}) == (5e9 / 4, 0.5e9, 0)
+
+
+def test_copies_of_whole_models_have_their_place(gpu):
+    """DDP's buckets hold every gradient again; autocast copies fp32 weights to 16 bits."""
+    model = nn.Linear(1000, 1000, bias=False)
+    alone = activation_memory(model, GEOMETRY, CUDA, shards=1)
+    assert alone - activation_memory(model, GEOMETRY, CUDA, shards=1, replicas=2) == 4 * 10**6
+    assert alone - activation_memory(model, GEOMETRY, CUDA, shards=1, mixed=True) == 2 * 10**6
 
 
 def test_sizes_that_deepspeed_is_to_choose_are_taken_at_its_defaults():
