@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import get_args
 
 import datasets
@@ -15,6 +16,7 @@ from alignment.data.messages import unpack
 from alignment.errors import DataError
 from alignment.recipe.dataset_formats import DatasetFormat, PreferenceFormat
 from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource
+from alignment.recipe.selection import SelectionSettings
 
 ASK = {"role": "user", "content": "q"}
 GOOD = {"role": "assistant", "content": "good"}
@@ -79,6 +81,62 @@ PAIRS = [
     ),
     ("instruction_pairs", {"instruction": "and?", "history": [["q", "good"]], **ANSWERS}, TURNS),
     ("instruction_pairs", {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"}, SINGLE),
+    ("context_pairs", {"messages": TURNS, "chosen": GOOD, "rejected": BAD}, TURNS),
+    ("context_pairs", {"system": "s", "messages": SINGLE, **ANSWERS}, [SYSTEM, ASK]),
+    (
+        "context_pairs",
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "good"},
+            "rejected": {"from": "gpt", "value": "bad"},
+        },
+        SINGLE,
+    ),
+    ("context_pairs", {"conversation": SINGLE, "chosen": [GOOD], "rejected": [BAD]}, SINGLE),
+    ("swift_pairs", {"messages": [*TURNS, GOOD], "rejected_response": "bad"}, TURNS),
+    ("swift_pairs", {"messages": [SYSTEM, ASK, GOOD], "rejected_messages": [SYSTEM, ASK, BAD]}, [SYSTEM, ASK]),
+    ("ranked_output", {"instruction": "q", "input": "", "output": ["good", "bad"]}, SINGLE),
+    ("scored_answers", {"prompt": "q", "responses": ["so", "good", "bad"], "scores": [1, 2.5, 0.5]}, SINGLE),
+    (
+        "scored_answers",
+        {"prompt_id": "1", "prompt": TURNS, "all_generated_responses": ["bad", "good"], "all_rm_scores": [0.1, 0.2]},
+        TURNS,
+    ),
+    ("scored_answers", {"instruction": "q", "candidates": ["bad", "so", "good"], "ranks": [3, 2, 1]}, SINGLE),
+    (
+        "rated_answers",
+        {"context": TURNS, "completions": [{"rank": 1, "completion": [BAD]}, {"rank": 0, "completion": [GOOD]}]},
+        TURNS,
+    ),
+    (
+        "rated_answers",
+        {
+            "prompt": "\n\nHuman: q\n\nAssistant: ",
+            "answers": [{"answer": "bad", "rank": 2.0, "model": "x"}, {"answer": "good", "rank": 1.0, "model": "y"}],
+        },
+        SINGLE,
+    ),
+    (
+        "rated_answers",
+        {
+            "instruction": "q",
+            "completions": [{"response": "good", "overall_score": 9}, {"response": "bad", "overall_score": 2}],
+        },
+        SINGLE,
+    ),
+    (
+        "compared_answers",
+        {"context": TURNS, "response1": "bad", "response2": "good", "overall_preference": 2, "domain": "code"},
+        TURNS,
+    ),
+    ("compared_answers", {"prompt": "q", "response_1": "good", "response_2": "bad", "preference_strength": -1}, SINGLE),
+    ("compared_answers", {"prompt": "q", "response_0": "bad", "response_1": "good", "better_response_id": 1}, SINGLE),
+    (
+        "compared_answers",
+        {"instruction": "q", "input": "", "output_1": "good", "output_2": "bad", "preference": 1},
+        SINGLE,
+    ),
+    ("compared_answers", {"prompt": "q", "response_a": "bad", "response_b": "good", "winner": "model_b"}, SINGLE),
     ("instruction_pairs", {"question": "q", "response_j": "good", "response_k": "bad"}, SINGLE),
 ]
 
@@ -106,7 +164,27 @@ def test_every_shape_of_a_preference_is_the_same_pair(name, row, prompt, typed):
             [SYSTEM, *TURNS, BAD],
         ),
         ("alpaca", {"prompt": "q", "response": "good"}, [ASK, GOOD]),
+        (
+            "sharegpt",
+            {
+                "conversations": [
+                    {"from": "system", "value": "s"},
+                    {"from": "human", "value": "q"},
+                    {"from": "gpt", "value": "good"},
+                ]
+            },
+            [SYSTEM, ASK, GOOD],
+        ),
+        ("sharegpt", {"system": "", "conversation": [{"human": "q", "assistant": "good"}]}, [ASK, GOOD]),
+        (
+            "conversations",
+            {"messages": [{"role": "human", "content": "q"}, {"role": "gpt", "content": "good"}]},
+            [ASK, GOOD],
+        ),
+        ("conversations", {"messages": [ASK, GOOD], "rejected_response": "bad"}, [ASK, GOOD]),
         ("instruction_pairs", {"question": "q", **ANSWERS}, [ASK, GOOD]),
+        ("context_pairs", {"messages": SINGLE, "chosen": GOOD, "rejected": BAD}, [ASK, GOOD]),
+        ("scored_answers", {"prompt": "q", "responses": ["bad", "good"], "scores": [1, 2]}, [ASK, GOOD]),
         (
             "transcript_pairs",
             {side: f"\n\nHuman: q\n\nAssistant: {text}" for side, text in ANSWERS.items()},
@@ -222,3 +300,64 @@ def test_a_recipe_states_the_format_for_all_or_for_one_source(tmp_path):
     )
     assert alone.sources[0].format == "instruction_pairs"
     assert alone.sources[0].fingerprint == splits.sources[0].fingerprint
+
+
+def scored(scores, **more):
+    return {"prompt": "q", "responses": ["good", "so", "bad"], "scores": scores, **more}
+
+
+def test_prompts_without_a_pair_are_counted_and_no_fault():
+    rows = [scored([3, 2, 1]), scored([1, 1, 1]), scored([3, 1, 2])]
+    for given in (rows, datasets.Dataset.from_list(rows)):
+        checked = check_rows(given, kind="preference")
+        assert checked.dropped == {"no pair: no answer scores below the best": 1}
+        assert [row["rejected"][0]["content"] for row in checked.dataset] == ["bad", "so"]
+        assert checked.dataset["origin"][1]["row"] == 2
+
+
+def test_selection_makes_several_pairs_and_must_have_an_effect(tmp_path):
+    row = {"prompt": "q", "responses": ["a", "b", "c", "d"], "scores": [4, 3, 2, 1]}
+    for rows in ([row], datasets.Dataset.from_list([row])):
+        asked = Asked(selection=SelectionSettings(pairs_per_prompt=2))
+        found = check_rows(rows, kind="preference", asked=asked).dataset
+        assert [(r["chosen"][0]["content"], r["rejected"][0]["content"]) for r in found] == [("a", "d"), ("b", "c")]
+    made = {**scored([1, 2, 3]), "chosen": [ASK, GOOD], "rejected": [ASK, BAD]}
+    file = write_jsonl(tmp_path / "made.jsonl", [made])
+    data = DataArguments(dataset_name=str(file), selection=SelectionSettings(rule="best_random"))
+    with pytest.raises(DataError, match=r"selection has no effect: train of .* is read as pairs"):
+        load_dataset_splits(data, kind="preference")
+    stated = replace(data, dataset_format="scored_answers")
+    assert load_dataset_splits(stated, kind="preference").train[0]["chosen"][0]["content"] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (scored([1, 2]), "as many scores as answers are needed: responses has 3, scores 2"),
+        (scored([1, None, 2]), "not a number: scores[1] is None, not a finite number"),
+        (scored([1, True, 2]), "not a number: scores[1] is True"),
+        ({**scored([1, 2, 3]), "responses": ["a", 7, "b"]}, "not an answer: responses[1] is a number, 7"),
+        ({"prompt": "q", "response_a": "a", "response_b": "b", "winner": "c"}, "winner is 'c', not model_a, model_b"),
+        ({"prompt": "q", "response_1": "a", "response_2": "b", "preference": 3}, "preference is 3, not 1 or 2"),
+        ({"messages": [ASK, GOOD], "rejected_response": ["a", "b"]}, "not a text: rejected_response is a list"),
+        ({"messages": TURNS, "rejected_response": "bad"}, "the last message of chosen is user, not assistant"),
+        ({"conversations": [{"from": "human"}], **ANSWERS}, "message without content: conversations[0].value"),
+        (
+            {"conversations": SINGLE, "messages": TURNS, **ANSWERS},
+            "conversations and messages differ; leave one out with column_map: {messages: null}",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_converted_is_named_with_field_and_value(row, message):
+    with pytest.raises(DataError) as caught:
+        read(row)
+    assert "row 0 of the data is bad: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_row_unlike_those_that_were_recognized_is_a_fault_of_its_own():
+    rows = [{"instruction": "q", "output": ["good", "bad"]}, {"instruction": "q", "output": ["a", "b"], "input": 3}]
+    with pytest.raises(DataError, match="row 1 of the data is bad: not a text: input is a number, 3"):
+        read(rows)
+    with pytest.raises(DataError, match=r"row 1 of the data is bad: not two answers: output is \['a'\]"):
+        read([rows[0], {"instruction": "q", "output": ["a"]}])

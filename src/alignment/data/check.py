@@ -109,25 +109,26 @@ def _write_objects(rows: Iterable[Placed], folder: Path, kind: Kind, name: str, 
     sample = [row for row, _ in first if isinstance(row, Mapping)]
     reader = reader_for(sample, list(dict.fromkeys(chain(*sample))), kind=kind, asked=asked, name=name)
     numbered = enumerate(chain(first, stream))
-    count = 0
+    count = written = 0
 
     def good() -> Iterator[dict[str, list[Any]]]:
-        nonlocal count
+        nonlocal count, written
         while batch := list(islice(numbered, BATCH)):
             count += len(batch)
-            checked = []
+            checked: list[dict[str, Any]] = []
             for index, (row, place) in batch:
                 origin = origin_of(name, index, place)
                 try:
-                    checked.append({**reader(seen.looked_at(row)), "origin": origin})
+                    checked.extend({**found, "origin": origin} for found in reader(seen.looked_at(row)))
                 except RowFault as fault:
                     tally.add(fault, place_of(origin))
+            written += len(checked)
             yield {column: [row[column] for row in checked] for column in features_of(kind)}
 
     write_rows(folder, features_of(kind), good())
     if seen.known:
         require_columns(list(seen.known), asked, name)
-    return tally.verdict(rows=count, unread=unread_of(seen.known, reader), format=reader.format_name)
+    return tally.verdict(rows=count, unread=unread_of(seen.known, reader), format=reader.format_name, good=written)
 
 
 class _Seen:
@@ -165,16 +166,16 @@ def _write_dataset(rows: Dataset, folder: Path, kind: Kind, name: str, asked: As
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".checking-") as scratch:
         checked = _map(rows, Path(scratch), reader, name, num_proc)
         tally, good = Tally(), []
-        table = checked.select_columns(["reason", "detail"]).with_format("arrow")[:]
+        table = checked.select_columns(["reason", "detail", "origin"]).with_format("arrow")[:]
         for index, reason in enumerate(table["reason"].to_pylist()):
             if reason is None:
                 good.append(index)
             else:
                 fault = RowFault(reason, table["detail"][index].as_py())
-                tally.add(fault, place_of(origin_of(name, index)))
+                tally.add(fault, place_of(table["origin"][index].as_py()))
         checked = checked.remove_columns(["reason", "detail"])
         write_rows(folder, features_of(kind), (checked if len(good) == len(checked) else checked.select(good)))
-    return tally.verdict(rows=len(rows), unread=unread, format=reader.format_name)
+    return tally.verdict(rows=len(rows), unread=unread, format=reader.format_name, good=len(good))
 
 
 def _map(rows: Dataset, scratch: Path, reader: RowReader, name: str, num_proc: int | None) -> Dataset:
@@ -215,10 +216,12 @@ def _check_batch(
     out: dict[str, list[Any]] = {column: [] for column in (*empty, "reason", "detail")}
     for index, *values in zip(indices, *batch.values(), strict=True):
         given = {column: without_nulls(value) for column, value in zip(columns, values, strict=True)}
+        told = {"origin": origin_of(name, index), "reason": None, "detail": None}
         try:
-            row = {**reader(given), "origin": origin_of(name, index), "reason": None, "detail": None}
+            found = [{**row, **told} for row in reader(given)]
         except RowFault as fault:
-            row = {**empty, "reason": fault.reason, "detail": fault.detail}
-        for column, value in row.items():
-            out[column].append(value)
+            found = [{**empty, **told, "reason": fault.reason, "detail": fault.detail}]
+        for row in found:
+            for column, value in row.items():
+                out[column].append(value)
     return out

@@ -15,6 +15,8 @@ from alignment.data.formats import Asked
 from alignment.data.slices import split_name
 from alignment.data.sources import Loaded, Request, SourceFacts, load_source, without_rows
 from alignment.errors import DataError, Fault
+from alignment.recipe.dataset_formats import SCORED_FORMATS
+from alignment.recipe.selection import SelectionSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,7 +62,11 @@ def load_dataset_splits(
     else:
         assert data.dataset_name is not None, "the recipe's checks see to one of dataset_name and dataset_mixture"
         wanted = [data.dataset_train_split, *([data.dataset_test_split] if data.dataset_test_split else [])]
-        asked = Asked(dataset_format=data.dataset_format, column_map=data.column_map or {})
+        asked = Asked(
+            dataset_format=data.dataset_format,
+            column_map=data.column_map or {},
+            selection=data.selection or SelectionSettings(),
+        )
         loaded = [
             load(Request(data.dataset_name, data.dataset_config, split, data.dataset_revision, asked))
             for split in wanted
@@ -68,6 +74,8 @@ def load_dataset_splits(
         _refuse_overlap(loaded)
         train, test = loaded[0].dataset, loaded[1].dataset if len(loaded) > 1 else None
         sources = tuple(part.facts for part in loaded)
+    if data.selection is not None:
+        _require_scored(sources)
     if test is not None:
         test = _first(test, data.max_eval_samples)
     splits = Splits(_first(train, data.max_train_samples), test, sources, _fingerprints(data, sources))
@@ -147,8 +155,17 @@ def _request(source: DatasetSource, data: DataArguments) -> Request:
         dataset_format=source.dataset_format or data.dataset_format,
         columns=source.columns,
         column_map=column_map or {},
+        selection=data.selection or SelectionSettings(),
     )
     return Request(source.id, source.config, source.split, source.revision, asked, source.weight)
+
+
+def _require_scored(sources: Sequence[SourceFacts]) -> None:
+    """What `selection` states must have an effect on some source."""
+    if not any(facts.format in SCORED_FORMATS for facts in sources):
+        read = ", ".join(f"{facts.name} is read as {facts.format}" for facts in sources)
+        remedy = f"remove it, or state dataset_format: {SCORED_FORMATS[0]} if the rows have scored answers too"
+        raise DataError(Fault(key="selection", rule=f"has no effect: {read}, which is pairs already", remedy=remedy))
 
 
 def _refuse_overlap(loaded: Sequence[Loaded]) -> None:

@@ -12,6 +12,9 @@ from alignment.errors import DataError, Fault
 
 OnBadRow = Literal["error", "drop"]
 
+NO_PAIR = "no pair"
+"""How the reasons begin for which answers to one prompt give no pair: the rule left them out, and nothing is bad."""
+
 SHOWN = 5
 """Bad rows that an error lists; the others are counted."""
 
@@ -22,8 +25,10 @@ class Verdict:
 
     rows: int
     """Rows that were checked."""
+    good: int
+    """Rows that were written: of scored answers, pairs."""
     dropped: Mapping[str, int]
-    """Bad rows by reason, the most frequent first."""
+    """Rows that were not, by reason, the most frequent first: bad ones, and prompts without a pair."""
     listed: tuple[tuple[str, str], ...]
     """Place and fault of the first `SHOWN` bad rows."""
     unread: tuple[str, ...]
@@ -48,13 +53,13 @@ class Verdict:
         """
         if self.rows == 0:
             raise DataError(Fault(key=name, rule="has no rows"))
-        bad = sum(self.dropped.values())
+        bad = sum(count for reason, count in self.dropped.items() if not reason.startswith(NO_PAIR))
         summary = ", ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
         if bad and on_bad_row == "error":
             rule = f"has {bad} bad rows out of {self.rows} ({summary})"
             total = Fault(key=name, rule=rule, remedy="mend them, or leave them out with on_bad_row: drop")
             raise DataError([*(Fault(key=place, rule=f"is bad: {fault}") for place, fault in self.listed), total])
-        if bad == self.rows:
+        if not self.good:
             raise DataError(Fault(key=name, rule=f"has no good row among {self.rows} ({summary})"))
 
 
@@ -67,9 +72,14 @@ class Tally:
 
     def add(self, fault: RowFault, place: str) -> None:
         self.counts[fault.reason] += 1
-        if len(self.listed) < SHOWN:
+        if len(self.listed) < SHOWN and not fault.reason.startswith(NO_PAIR):
             self.listed.append((place, str(fault)))
 
-    def verdict(self, *, rows: int, unread: tuple[str, ...], format: str = "") -> Verdict:
+    def verdict(self, *, rows: int, unread: tuple[str, ...], format: str = "", good: int | None = None) -> Verdict:
+        """
+        Args:
+            good: rows that were written, where a row can be several; all that are not bad when absent.
+        """
         dropped = dict(self.counts.most_common())
-        return Verdict(rows=rows, dropped=dropped, listed=tuple(self.listed), unread=unread, format=format)
+        good = rows - self.counts.total() if good is None else good
+        return Verdict(rows=rows, good=good, dropped=dropped, listed=tuple(self.listed), unread=unread, format=format)

@@ -38,7 +38,7 @@ class SourceFacts:
     revision: str | None
     """Commit on the Hub; `None` for local data."""
     rows: int
-    """Good rows of the split, before `weight`."""
+    """Good rows of the split, before `weight`: of scored answers, pairs."""
     fingerprint: str
     """sha256 of the good rows."""
     weight: float
@@ -47,6 +47,8 @@ class SourceFacts:
     """Bad rows left out, by reason."""
     format: str = ""
     """The format in which its rows were read (`alignment.data.formats`)."""
+    read: int | None = None
+    """Rows of the split, good or not."""
     unread: tuple[str, ...] = ()
     """Columns, and keys of messages, that training has no use for."""
     files: Mapping[str, int] = field(default_factory=dict)
@@ -126,7 +128,8 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
         config=request.config,
         split=request.split,
         revision=source.commit,
-        rows=verdict.rows - sum(verdict.dropped.values()),
+        rows=verdict.good,
+        read=verdict.rows,
         fingerprint=kept.facts["fingerprint"],
         weight=request.weight,
         dropped=verdict.dropped,

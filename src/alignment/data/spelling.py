@@ -29,7 +29,8 @@ CALLING = ("function_call", "tool_call")
 def key_in(message: Mapping[str, Any], key: str) -> str:
     """The name that `role` or `content` has in this message, for messages to the user."""
     other = OTHER_KEYS[key]
-    return other if message.get(key) is None and other in message else key
+    spelled = other in message or (key not in message and any(each in message for each in OTHER_KEYS.values()))
+    return other if message.get(key) is None and spelled else key
 
 
 def respelled(message: Mapping[str, Any], name: str) -> dict[str, Any]:

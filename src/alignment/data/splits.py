@@ -13,6 +13,7 @@ from alignment.data.load import Splits
 from alignment.data.row_findings import OnBadRow
 from alignment.data.sources import SourceFacts, without_rows
 from alignment.data.token_rules import Rules
+from alignment.recipe.dataset_formats import SCORED_FORMATS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,7 +84,8 @@ def _told_of_sources(sources: tuple[SourceFacts, ...]) -> Iterator[str]:
         dropped = sum(facts.dropped.values())
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in facts.dropped.items())
         yield f"{facts.name}: {facts.rows + dropped:,} rows" + (f", {dropped:,} dropped ({reasons})" if dropped else "")
-        yield f"{facts.name}: read as {facts.format}"
+        made = f"; {facts.read:,} rows gave {facts.rows:,} pairs" if facts.format in SCORED_FORMATS else ""
+        yield f"{facts.name}: read as {facts.format}{made}"
         if facts.unread:
             yield f"{facts.name}: not read: {', '.join(facts.unread)}"
 

@@ -22,6 +22,7 @@ from alignment.recipe.renamed_keys import MOVED, NOT_HERE, unknown_key
 from alignment.recipe.sample_evaluation import SampleEvaluation
 from alignment.recipe.saving import save_arguments
 from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource, ModelArguments
+from alignment.recipe.selection import SelectionSettings
 from alignment.recipe.settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
 from alignment.recipe.types import build, convert, hints, plain, required
 from alignment.recipe.yaml_document import Document, Origin
@@ -160,6 +161,8 @@ def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Che
         data["dataset_mixture"] = _mixture(placed["dataset_mixture"], found)
     if data.get("decontaminate") is not None:
         data["decontaminate"] = decontamination(freeze(placed["decontaminate"]), found)
+    if data.get("selection") is not None:
+        data["selection"] = SelectionSettings(**placed["selection"])
     if data.get("deduplicate") is not None:
         data["deduplicate"] = Deduplication(**placed["deduplicate"])
     evaluated = values.get("eval_strategy", "no") != "no" or values.get("do_eval")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from alignment.errors import Fault
 from alignment.methods import METHODS
 from alignment.recipe.cleaning import cleaning_faults
-from alignment.recipe.dataset_formats import CONVERSATION_FORMATS, PREFERENCE_FORMATS
+from alignment.recipe.dataset_formats import CONVERSATION_FORMATS, PREFERENCE_FORMATS, SCORED_FORMATS
+from alignment.recipe.selection import SelectionSettings
 from alignment.recipe.settings import Settings
 
 _IN_MIXTURE = {
@@ -87,6 +88,19 @@ def _format(s: Settings) -> Iterator[Fault]:
             )
 
 
+def _selection(s: Settings) -> Iterator[Fault]:
+    if not s.sound("selection") or s["selection"] is None:
+        return
+    yield from SelectionSettings(**s["selection"]).faults()
+    given = s["dataset_format"]
+    if s["dataset_mixture"] is None and s.sound("dataset_format") and given not in ("auto", *SCORED_FORMATS):
+        yield Fault(
+            key="selection",
+            rule=f"has no effect on dataset_format {given}, whose rows are pairs already",
+            remedy=f"remove it; it is for {' and '.join(SCORED_FORMATS)}",
+        )
+
+
 def _evaluation(s: Settings) -> Iterator[Fault]:
     strategy = s.strategy("eval_strategy")
     wanted = strategy != "no" or (s.sound("do_eval") and s["do_eval"])
@@ -129,4 +143,4 @@ def _cleaning(s: Settings) -> Iterator[Fault]:
     yield from cleaning_faults(s["decontaminate"], s["deduplicate"], has_test=has_test)
 
 
-DATA_RULES = (_source, _mixture, _format, _evaluation, _cleaning)
+DATA_RULES = (_source, _mixture, _format, _selection, _evaluation, _cleaning)

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-PreferenceFormat = Literal["pairs", "transcript_pairs", "instruction_pairs"]
-ConversationFormat = Literal["conversations", "alpaca"]
+PreferenceFormat = Literal[
+    "pairs",
+    "transcript_pairs",
+    "instruction_pairs",
+    "context_pairs",
+    "swift_pairs",
+    "ranked_output",
+    "scored_answers",
+    "rated_answers",
+    "compared_answers",
+]
+SCORED_FORMATS = ("scored_answers", "rated_answers")
+"""Formats whose pairs `selection` picks."""
+
+ConversationFormat = Literal["conversations", "sharegpt", "alpaca"]
 DatasetFormat = Literal["auto", PreferenceFormat, ConversationFormat]
 
 PREFERENCE_FORMATS: tuple[str, ...] = get_args(PreferenceFormat)

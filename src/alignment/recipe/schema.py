@@ -11,6 +11,7 @@ from typing import Literal
 
 from alignment.recipe.cleaning import Decontamination, Deduplication
 from alignment.recipe.dataset_formats import DatasetFormat
+from alignment.recipe.selection import SelectionSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +123,8 @@ class DataArguments:
     """What shape its rows have (docs/data.md); told by the rows themselves when `auto`."""
     column_map: dict[str, str | None] | None = None
     """Their column: ours, to rename one; their column: null, to leave one out."""
+    selection: SelectionSettings | None = None
+    """Which of the scored answers to a prompt become a pair: the best against the worst when absent."""
     chat_template: str | None = None
     """Inline Jinja, a file, or the name of a shipped template (`gemma2`); the tokenizer's own when absent."""
     on_bad_row: Literal["error", "drop"] = "error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alignment.data.formats.fields import is_messages, is_text
+from alignment.data.formats.fields import is_answered, is_messages, is_text
 from alignment.data.formats.row_format import Format, Row
 from alignment.data.formats.transcripts import is_question
 from alignment.data.messages import RowFault
@@ -32,7 +32,7 @@ def _listed(value: object) -> object:
 
 
 def _is_conversation(row: Row) -> bool:
-    if is_messages(row.get("messages")):
+    if is_answered(row.get("messages")):
         return True
     prompt, completion = row.get("prompt"), row.get("completion")
     return all(is_text(value) or is_messages(value) for value in (prompt, completion)) and not is_question(prompt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,14 @@ def text_of(row: Row, column: str) -> str:
     return read_text(value, column)
 
 
+def is_answered(value: object, name: str = "") -> bool:
+    """Whether a value is a list of messages that ends with the assistant's."""
+    try:
+        return is_messages(value) and read_messages(value, name)[-1]["role"] == "assistant"
+    except RowFault:
+        return False
+
+
 def is_text(value: object) -> bool:
     """Whether a value is text, and not a list of messages written as text."""
     try:
@@ -81,3 +90,14 @@ def _exchange(value: Any, name: str) -> list[Message]:
         raise RowFault("not a history", f"{name} is {shown(value)}, not [question, answer]")
     question, answer = (read_text(text, name) for text in value)
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def number_of(value: object, name: str) -> float:
+    """A finite number.
+
+    Raises:
+        RowFault: something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RowFault("not a number", f"{name} is {shown(value)}, not a finite number")
+    return float(value)

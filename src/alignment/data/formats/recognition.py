@@ -92,6 +92,7 @@ def _found(sample: Sequence[Row], formats: Sequence[Format]) -> dict[str, list[i
 
 def _only(found: dict[str, list[int]], sample: Sequence[Row], kind: Kind, name: str) -> str:
     """The one format that all recognized rows have, and that every other reading of them agrees with."""
+    found = {each: rows for each, rows in found.items() if not set(FORMATS[each].yields_to) & set(found)}
     recognized = sorted({at for rows in found.values() for at in rows})
     complete = [each for each, rows in found.items() if rows == recognized]
     if not complete:
@@ -114,7 +115,7 @@ def _ambiguous(name: str, at: int, one: str, other: str, row: Row) -> Fault:
     return Fault(key=name, rule=f"can be read in two ways, row {at} as {candidates}", remedy=remedy)
 
 
-def _reading(row: Row, format_name: str, kind: Kind) -> dict[str, Any] | None:
+def _reading(row: Row, format_name: str, kind: Kind) -> list[dict[str, Any]] | None:
     try:
         return RowReader(kind=kind, format_name=format_name).read(row)
     except RowFault:

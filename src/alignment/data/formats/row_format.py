@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from alignment.data.messages import Message
+
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The answers to one prompt, each with a score."""
+
+    prompt: Sequence[Message]
+    responses: Sequence[str]
+    scores: Sequence[float]
+    """Higher is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +33,9 @@ class Format:
     """What a row has, for messages."""
     columns: tuple[str, ...]
     """Every column that may be read, beside those of `system` and `tools`."""
+    yields_to: tuple[str, ...] = ()
+    """Formats that are meant where they are recognized too: `chosen` says more than the scores it was chosen by."""
     recognizes: Callable[[Row], bool]
     """Whether a row has this shape, by its columns and the kinds of their values."""
-    convert: Callable[[Row], Row]
-    """A row to its canonical row; raises `RowFault`."""
+    convert: Callable[[Row], Row | Scored]
+    """A row to its canonical row, or to answers of which pairs are to be selected; raises `RowFault`."""

@@ -4,8 +4,11 @@ in docs/data.md."""
 from __future__ import annotations
 
 from alignment.data.formats.canonical import CONVERSATIONS, PAIRS
+from alignment.data.formats.compared import COMPARED_ANSWERS, RANKED_OUTPUT
+from alignment.data.formats.dialogues import CONTEXT_PAIRS, SHAREGPT, SWIFT_PAIRS
 from alignment.data.formats.instructions import ALPACA, INSTRUCTION_PAIRS
 from alignment.data.formats.row_format import Format
+from alignment.data.formats.scored import RATED_ANSWERS, SCORED_ANSWERS
 from alignment.data.formats.transcripts import TRANSCRIPT_PAIRS
 
 FORMATS: dict[str, Format] = {
@@ -14,7 +17,14 @@ FORMATS: dict[str, Format] = {
         PAIRS,
         TRANSCRIPT_PAIRS,
         INSTRUCTION_PAIRS,
+        CONTEXT_PAIRS,
+        SWIFT_PAIRS,
+        RANKED_OUTPUT,
+        SCORED_ANSWERS,
+        RATED_ANSWERS,
+        COMPARED_ANSWERS,
         CONVERSATIONS,
+        SHAREGPT,
         ALPACA,
     )
 }
