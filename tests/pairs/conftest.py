@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from tiny import save_gemma2, sentence, write_jsonl
@@ -63,6 +65,18 @@ class Place:
             text=True,
         )
 
+    def rows(self, split: str, output: str = "made") -> list[dict]:
+        """The rows of a split."""
+        return pq.read_table(self.folder / output / "data" / f"{split}-00000-of-00001.parquet").to_pylist()
+
+    def parts(self, stage: str, output: str = "made") -> list[Path]:
+        """The files that the workers have written."""
+        return sorted((self.folder / output / ".stages" / stage).glob("*/part-*.jsonl"))
+
+    def lines(self, stage: str, output: str = "made") -> list[str]:
+        """The records that the workers have written."""
+        return [line for path in self.parts(stage, output) for line in path.read_text().splitlines()]
+
     def scored(self) -> list[str]:
         path = self.folder / "scored.log"
         return path.read_text().splitlines() if path.exists() else []
@@ -75,8 +89,6 @@ def tiny_model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def place(tmp_path, tiny_model, monkeypatch) -> Place:
-    import random
-
     prompts = [{"prompt": sentence(random.Random(at), 6)} for at in range(12)]
     write_jsonl(tmp_path / "prompts.jsonl", prompts)
     (tmp_path / f"scorer_{tmp_path.name}.py").write_text(SCORER)

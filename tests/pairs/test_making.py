@@ -19,21 +19,9 @@ from alignment.run.make_pairs import make_pairs
 COLUMNS = ["prompt_id", "prompt", "all_generated_responses", "all_rm_scores", "chosen", "rejected"]
 
 
-def rows(place, split):
-    return pq.read_table(place.output / "data" / f"{split}-00000-of-00001.parquet").to_pylist()
-
-
-def records(place, stage):
-    return sorted((place.output / ".stages" / stage).glob("*/part-*.jsonl"))
-
-
-def lines(place, stage):
-    return [line for path in records(place, stage) for line in path.read_text().splitlines()]
-
-
 def test_the_data_set_is_what_prompts_answers_and_scores_make(place):
     made = make_pairs(place.recipe())
-    train, test = rows(place, "train"), rows(place, "test")
+    train, test = place.rows("train"), place.rows("test")
     assert made.rows == {"train": len(train), "test": len(test)} and len(test) == 3
     assert pq.read_schema(place.output / "data/train-00000-of-00001.parquet").names == COLUMNS
     assert not {row["prompt_id"] for row in train} & {row["prompt_id"] for row in test}
@@ -92,17 +80,17 @@ def test_a_second_run_draws_and_scores_nothing_and_leaves_every_file_alone(place
 def test_what_is_lost_is_made_again_to_the_byte_and_nothing_else(place):
     make_pairs(place.recipe())
     data = {path.name: path.read_bytes() for path in place.output.glob("data/*")}
-    (path,) = records(place, "answers")
+    (path,) = place.parts("answers")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])  # within a line
-    (scores,) = records(place, "scores")
+    (scores,) = place.parts("scores")
     scores.write_bytes(scores.read_bytes()[:-5])
     (place.output / "pairs_manifest.json").unlink()
     (place.output / "data/train-00000-of-00001.parquet").write_bytes(b"half")
     make_pairs(place.recipe())
     assert {path.name: path.read_bytes() for path in place.output.glob("data/*")} == data
     assert len(place.scored()) == 36 + 1
-    assert len(lines(place, "answers")) == len(lines(place, "scores")) == 36
+    assert len(place.lines("answers")) == len(place.lines("scores")) == 36
 
 
 def test_workers_share_the_prompts_and_the_first_puts_the_data_set_together(place, monkeypatch):
@@ -114,40 +102,40 @@ def test_workers_share_the_prompts_and_the_first_puts_the_data_set_together(plac
         made = make_pairs(place.recipe(output="shared"))
         assert (made is None) == (rank == "1")
     assert {path.name: path.read_bytes() for path in (place.folder / "shared").glob("data/*")} == data
-    parts = sorted((place.folder / "shared/.stages/answers").glob("*/part-*.jsonl"))
+    parts = place.parts("answers", "shared")
     assert [len(part.read_text().splitlines()) for part in parts] == [18, 18]
 
 
 def test_more_prompts_and_seeds_keep_what_is_there(place):
     make_pairs(place.recipe("--prompts.max_rows", "6"))
-    assert len(lines(place, "answers")) == 18
-    first = set(lines(place, "answers"))
+    assert len(place.lines("answers")) == 18
+    first = set(place.lines("answers"))
     make_pairs(place.recipe("--generation.seeds", "5", "3", "8", "13"))
-    assert first < set(lines(place, "answers")) and len(lines(place, "answers")) == 48
+    assert first < set(place.lines("answers")) and len(place.lines("answers")) == 48
     assert len(place.scored()) == 48
-    assert len(rows(place, "train")[0]["all_generated_responses"]) == 4
+    assert len(place.rows("train")[0]["all_generated_responses"]) == 4
 
 
 def test_another_selection_needs_no_new_answer(place):
     make_pairs(place.recipe())
-    pairs = rows(place, "train")
+    pairs = place.rows("train")
     make_pairs(place.recipe("--selection.min_margin", "40", "--test_size", "null"))
     assert len(place.scored()) == 36 and not (place.output / "data/test-00000-of-00001.parquet").exists()
-    assert rows(place, "train") != pairs
+    assert place.rows("train") != pairs
 
 
 def test_changed_settings_of_answers_are_named_and_nothing_is_thrown_away(place):
     make_pairs(place.recipe())
-    kept = lines(place, "answers")
+    kept = place.lines("answers")
     with pytest.raises(UserError) as caught:
         make_pairs(place.recipe("--generation.temperature", "0.9", "--generation.max_new_tokens", "8"))
     told = {fault.key: str(fault) for fault in caught.value.faults}
     assert set(told) == {"generation.temperature", "generation.max_new_tokens"}
     assert "was 1.0 when the 36 answers" in told["generation.temperature"]
     make_pairs(place.recipe("--generation.temperature", "0.9", "--overwrite_output_dir", "true"))
-    assert len(lines(place, "answers")) == 72 and set(kept) < set(lines(place, "answers"))
+    assert len(place.lines("answers")) == 72 and set(kept) < set(place.lines("answers"))
     make_pairs(place.recipe())  # restored: found again
-    assert len(lines(place, "answers")) == 72 and len(place.scored()) == 72
+    assert len(place.lines("answers")) == 72 and len(place.scored()) == 72
 
 
 def test_changed_weights_or_scorer_are_changed_settings(place):
@@ -170,10 +158,10 @@ def test_a_score_that_is_no_number_is_one_fault_that_names_the_prompt_and_loses_
         make_pairs(place.recipe())
     (fault,) = caught.value.faults
     assert fault.key.startswith("answer ") and "is no finite number" in fault.rule
-    assert len(lines(place, "answers")) == 36 and len(lines(place, "scores")) == 4
+    assert len(place.lines("answers")) == 36 and len(place.lines("scores")) == 4
     monkeypatch.delenv("NAN_AT")
     make_pairs(place.recipe())
-    assert len(lines(place, "scores")) == 36
+    assert len(place.lines("scores")) == 36
 
 
 def test_a_folder_that_is_being_written_is_refused(place):
@@ -197,8 +185,8 @@ def test_a_test_split_of_all_prompts_is_refused(place):
 def test_system_messages_are_asked_and_not_shown(place):
     made = make_pairs(place.recipe('--prompts.system_messages=[null, "the moon."]', "--chat_template", "chatml"))
     assert made.statistics["before"]["answers"] == 72
-    assert {len(row["all_generated_responses"]) for row in rows(place, "train")} == {6}
-    assert {message["role"] for row in rows(place, "train") for message in row["chosen"]} == {"user", "assistant"}
+    assert {len(row["all_generated_responses"]) for row in place.rows("train")} == {6}
+    assert {message["role"] for row in place.rows("train") for message in row["chosen"]} == {"user", "assistant"}
     assert not any("the moon." in line for line in place.scored())
 
 
@@ -207,7 +195,7 @@ def test_prompts_that_are_conversations_stay_conversations(place):
     conversations = [{"messages": [*opening, {"role": "user", "content": f"moon {at}"}]} for at in range(4)]
     write_jsonl(place.folder / "prompts.jsonl", conversations)
     make_pairs(place.recipe("--test_size", "1"))
-    for row in rows(place, "train"):
+    for row in place.rows("train"):
         assert row["prompt"][:2] == opening and row["chosen"][:3] == row["prompt"] and len(row["chosen"]) == 4
     splits = load_dataset_splits(DataArguments(dataset_name=str(place.output)), kind="preference")
     assert len(splits.train[0]["prompt"]) == 3

@@ -25,6 +25,7 @@ from alignment.report.pairs_card import build_pairs_card
 from alignment.report.pairs_manifest import PAIRS_MANIFEST, changed_files, read_pairs_manifest, write_pairs_manifest
 from alignment.report.pairs_picture import draw_picture
 from alignment.report.seal import edited_by_hand
+from alignment.scoring import check_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ def make_pairs(recipe: PairsRecipe) -> Made | None:
         prompts = read_prompts(recipe, lambda: _measure(recipe))
         if worker.rank == 0:
             _tell_prompts(prompts)
+        scorer = recipe.settings.scorer
+        check_scorer(scorer.name, revision=scorer.revision, **scorer.options)
         answers = draw_answers(recipe, prompts, worker)
         scores = score_answers(recipe, prompts, answers, worker)
         if worker.rank != 0:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from alignment.lazy import lazily
 
 # Naming a scorer in a recipe must not import torch.
-_EXPORTS = {"Scorer": "alignment.scoring.scorer", "load_scorer": "alignment.scoring.load"}
+_EXPORTS = {
+    "check_scorer": "alignment.scoring.load",
+    "Scorer": "alignment.scoring.scorer",
+    "load_scorer": "alignment.scoring.load",
+}
 
-__all__ = ["Scorer", "load_scorer"]
+__all__ = ["Scorer", "check_scorer", "load_scorer"]
 __getattr__ = lazily(__name__, _EXPORTS)

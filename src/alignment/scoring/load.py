@@ -16,6 +16,8 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _GIVEN = ("folder", "name")
 """Arguments of loaders that are no options."""
+_WITHOUT_WEIGHTS = ("label", "chat_template", "max_length")
+"""Options of a reward model that say what it is, and not where it computes."""
 
 
 def load_scorer(name: str | Path, *, revision: str = "main", **options: Any) -> Scorer:
@@ -40,6 +42,29 @@ def load_scorer(name: str | Path, *, revision: str = "main", **options: Any) -> 
 
         return load_function(name, **_checked(options, load_function, kind="a function"))
     return _load_model(name, revision, options)
+
+
+def check_scorer(name: str, *, revision: str = "main", **options: Any) -> None:
+    """Raise what `load_scorer` would raise, as far as it can be told without loading weights.
+
+    Hours of answers must not end with a scorer that was never one.
+    """
+    if ":" in name and not is_bundled(name):
+        load_scorer(name, **options)
+        return
+    from alignment.scoring.armorm import is_armorm, read_heads
+    from alignment.scoring.armorm_scorer import load_armorm
+    from alignment.scoring.checkpoint import find_checkpoint, read_config, tensor_files
+    from alignment.scoring.reward_model import load_reward_model, without_weights
+
+    folder = find_checkpoint(name, revision=revision)
+    config = read_config(folder, name)
+    if is_armorm(config):
+        _checked(options, load_armorm, kind="ArmoRM")
+        read_heads(tensor_files(folder, name), config, name)
+        return
+    _checked(options, load_reward_model, kind="a reward model")
+    without_weights(folder, name, **{key: options[key] for key in _WITHOUT_WEIGHTS if key in options})
 
 
 def _load_model(name: str, revision: str, options: Mapping[str, Any]) -> Scorer:

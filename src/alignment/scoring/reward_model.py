@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from alignment.errors import Fault, SetupError
 from alignment.modeling.load import attention_implementation
@@ -41,11 +47,9 @@ def load_reward_model(
         SetupError: it is no reward model with a trained head of one number, or lacks a chat template.
     """
     place, precision = device_and_dtype(device, dtype)
-    with explained(name):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    _check_head(config, name, label)
-    tokenizer = load_scoring_tokenizer(folder, name, chat_template=chat_template)
-    limit = token_limit(config, tokenizer, max_length, name=name)
+    config, tokenizer, limit = without_weights(
+        folder, name, label=label, chat_template=chat_template, max_length=max_length
+    )
     with loading(name):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -59,6 +63,26 @@ def load_reward_model(
     return RewardModel(
         name, tokenizer, model.to(place).eval(), label=label or 0, limit=limit, batch_tokens=batch_tokens
     )
+
+
+def without_weights(
+    folder: Path,
+    name: str,
+    *,
+    label: int | None = None,
+    chat_template: str | None = None,
+    max_length: int | None = None,
+) -> tuple[PretrainedConfig, PreTrainedTokenizerBase, int | None]:
+    """Configuration, tokenizer and limit in tokens of the reward model in `folder`; arguments as `load_reward_model`.
+
+    Raises:
+        SetupError: it is no reward model, or lacks a chat template.
+    """
+    with explained(name):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    _check_head(config, name, label)
+    tokenizer = load_scoring_tokenizer(folder, name, chat_template=chat_template)
+    return config, tokenizer, token_limit(config, tokenizer, max_length, name=name)
 
 
 class RewardModel(ModelScorer):
@@ -91,7 +115,7 @@ class RewardModel(ModelScorer):
         return self._model(input_ids=ids, attention_mask=mask).logits[:, self._label]
 
 
-def _check_head(config: AutoConfig, name: str, label: int | None) -> None:
+def _check_head(config: PretrainedConfig, name: str, label: int | None) -> None:
     """Raise `SetupError` unless the configuration is that of a classifier with the label that is asked for."""
     architectures = getattr(config, "architectures", None) or []
     if architectures and not any("Classification" in architecture for architecture in architectures):
