@@ -38,16 +38,23 @@ def win_rates(source: Source) -> dict[str, Any]:
     rows = placed_rows(source, key=NAME)
     for column in ("generator_1", "generator_2", "annotator"):
         one_value(rows, column, key=NAME, remedy="score each of them by itself")
-    shares = preference_shares(rows)
+    rate, error, count = raw_win_rate(rows)
     controlled, reason = published_length_controlled([row for _, row in rows])
     if controlled is None:
         print(f"No length-controlled win rate: {reason}.", file=sys.stderr)
     return {
-        "win_rate": 100 * fmean(shares),
-        "standard_error": 100 * stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
-        "n": len(shares),
-        "length_controlled_win_rate": controlled,
+        "win_rate": rate,
+        "standard_error": error,
+        "n": count,
+        "length_controlled_win_rate": None if controlled is None else controlled[0],
     }
+
+
+def raw_win_rate(rows: Sequence[Placed]) -> tuple[float, float | None, int]:
+    """Win rate, its standard error and the annotations that count (see `win_rates`)."""
+    shares = preference_shares(rows)
+    error = 100 * stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None
+    return 100 * fmean(shares), error, len(shares)
 
 
 def preference_shares(rows: Sequence[Placed]) -> list[float]:

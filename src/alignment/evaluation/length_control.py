@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignment.errors import SetupError
+from alignment.evaluation.alpaca_library import length_controlled
+
 REPOSITORY = "tatsu-lab/alpaca_eval"
 """Data set on the Hub."""
 EVALUATION_SET = "alpaca_eval_gpt4_baseline.json"
@@ -23,8 +26,8 @@ BASELINE = "gpt4_1106_preview"
 _NEEDED = ("instruction", "output_1", "output_2", "generator_1", "generator_2")
 
 
-def published_length_controlled(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
-    """The length-controlled win rate of annotations, from 0 to 100, or `None` and why there is none."""
+def published_length_controlled(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float] | None, str]:
+    """Length-controlled win rate of annotations and its standard error, from 0 to 100, or `None` and why."""
     if missing := [column for column in _NEEDED if any(column not in row for row in rows)]:
         return None, f"some annotations have no {' and no '.join(missing)}"
     if rows[0]["generator_1"] != BASELINE:
@@ -38,16 +41,10 @@ def published_length_controlled(rows: Sequence[Mapping[str, Any]]) -> tuple[floa
     numbers = _numbers(Path(str(files[EVALUATION_SET])))
     if unknown := sum(row["instruction"] not in numbers for row in rows):
         return None, f"{unknown} of the instructions are not among AlpacaEval's {len(numbers)}"
-    return _by_library([{**row, "index": numbers[row["instruction"]]} for row in rows])
-
-
-def _by_library(rows: list[dict[str, Any]]) -> tuple[float | None, str]:
     try:
-        from alpaca_eval.metrics import get_length_controlled_winrate
-    except ImportError as error:
-        return None, f"it needs the library alpaca_eval ({error}); install it with `pip install .[eval]`"
-    metrics = get_length_controlled_winrate(rows, save_weights_dir=None, is_add_glm_preference_inplace=False)
-    return float(metrics["length_controlled_winrate"]), ""
+        return length_controlled([{**row, "index": numbers[row["instruction"]]} for row in rows]), ""
+    except SetupError as error:
+        return None, f"the library that computes it, {str(error.faults[0]).rstrip('.')}"
 
 
 def _cached(name: str) -> str | None:

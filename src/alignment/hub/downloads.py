@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from alignment.errors import Fault, SetupError
 from alignment.hub.bundled import is_bundled, resolve_bundled
@@ -92,6 +92,24 @@ def fetch_model(name: str, *, revision: str = "main", weights: bool = True, key:
             folder=folder,
             files=len(wanted),
             bytes=sum(file.size or 0 for file in wanted),
+        )
+
+
+def fetch_dataset_file(repository: str, name: str, *, key: str) -> Path:
+    """One file of a data set, from the cache or from the Hub.
+
+    Args:
+        key: recipe key that needs it, for messages.
+
+    Raises:
+        SetupError: as `fetch_model`.
+    """
+    found = try_to_load_from_cache(repository, name, repo_type="dataset")
+    if isinstance(found, str):
+        return Path(found)
+    with explained(repository, key=key, kind="dataset"):
+        return Path(
+            retrying(lambda: hf_hub_download(repository, name, repo_type="dataset"), what=f"Downloading {name}")
         )
 
 
