@@ -89,7 +89,7 @@ class TransformersEngine:
         model = self._model
         ids, mask = (tensor.to(model.device) for tensor in left_padded([one.ids for one in batch]))
         chain = processors(self._settings, [stream_of(one.ids, one.request.seed) for one in batch])
-        with undisturbed(model), torch.inference_mode():
+        with undisturbed(model), torch.no_grad():  # under ZeRO-3 inference mode would mark the weights it gathers
             generate: Any = model.generate
             rows = generate(
                 input_ids=ids,

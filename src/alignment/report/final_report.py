@@ -25,6 +25,8 @@ def report(
     timing: Mapping[str, Any],
     links: Mapping[str, str],
     guards: Mapping[str, Any],
+    *,
+    finished: bool = True,
 ) -> None:
     """Curves, manifest and, from these files, the card: the last file, with which the run counts as finished."""
     with replacing(folder.path / CURVES) as picture:
@@ -41,4 +43,5 @@ def report(
         resumed_from=folder.resume_from.name if folder.resume_from else None,
     )
     write_manifest(folder.path / MANIFEST, manifest)
-    write_text(folder.path / CARD, str(build_card(folder.path)))
+    if finished:
+        write_text(folder.path / CARD, str(build_card(folder.path)))

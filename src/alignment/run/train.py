@@ -40,11 +40,14 @@ from alignment.planning.disk import check_room
 from alignment.publish.finished import destination_of, publish_finished
 from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
+from alignment.recipe.guards import alarm_settings
 from alignment.recipe.saving import SAVE_EVERY_MINUTES
 from alignment.redaction import write_portable
 from alignment.report.final_report import UNTIMED, report
+from alignment.run.callbacks.alarms.stop import StoppedByAlarm, refuse_stopped, stopped
+from alignment.run.callbacks.alarms.watch import Alarms
 from alignment.run.callbacks.finite import StopOnNonFinite
-from alignment.run.callbacks.movement import WeightsMove
+from alignment.run.callbacks.movement import NothingTrained, WeightsMove
 from alignment.run.callbacks.preemption import StopOnSignal
 from alignment.run.callbacks.progress import show_progress
 from alignment.run.callbacks.saving import SaveSchedule
@@ -52,6 +55,7 @@ from alignment.run.callbacks.sealing import SealCheckpoints
 from alignment.run.callbacks.tracking import RecipeTracking, link_model
 from alignment.run.extensions import build_extensions
 from alignment.run.failure import Journal, forget_logs, told
+from alignment.run.guarded import guarded
 from alignment.run.packages import check_packages
 from alignment.run.warned import warn
 from alignment.trainers.reporting import ReportingTrainer
@@ -93,6 +97,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         if folder.resume_from:
             journal.doing(f"reading {folder.resume_from}")
             check_resumable(folder.resume_from, config)
+            refuse_stopped(folder.path, alarm_settings(recipe.resolved))
         if publish_after and state.is_main_process:
             check_destination(destination_of(recipe))
         method = METHODS[recipe.method]
@@ -139,7 +144,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             peft_config=adapters,
         )
         show_progress(trainer)
-        guards: dict[str, Any] = {"warnings": warnings, "alarms": []}
+        alarms = guarded(trainer, recipe, checked, splits)
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
         trainer.add_callback(WeightsMove())
@@ -149,13 +154,20 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
         trainer.add_callback(SealCheckpoints(trainer.args, identity))
         journal.doing("trying the final save and the report", "chat_template", "model_name_or_path")
         if state.is_main_process:
-            try_the_end(recipe, policy, trainer, splits, folder, guards)
+            try_the_end(recipe, policy, trainer, splits, folder)
         if folder.resume_from:
             state.print(f"Continuing from {folder.resume_from}.")
         journal.doing("training")
         begun = int(folder.resume_from.name.rpartition("-")[2]) if folder.resume_from else 0
         journal.stepped = lambda: trainer.state.global_step > begun
-        timing = train(trainer, resume_from=folder.resume_from, save_every_minutes=every)
+        try:
+            timing = train(trainer, alarms, resume_from=folder.resume_from, save_every_minutes=every)
+        except (StoppedByAlarm, NothingTrained):
+            if state.is_main_process:
+                save_results(trainer)
+                guards = {"warnings": warnings, "alarms": alarms.raised, "stopped_by": alarms.stopped_by}
+                report(recipe, trainer, splits, folder, UNTIMED, tracking.links, guards, finished=False)
+            raise
         journal.doing(f"saving the model to {folder.path}")
         state.print(f"Saving the model to {folder.path} ...")
         save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
@@ -169,6 +181,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
                 **timing,
                 "wall_seconds": round(time.time() - started, 1),
             }
+            guards = {"warnings": warnings, "alarms": alarms.raised}
             report(recipe, trainer, splits, folder, timing, tracking.links, guards)
             print(f"\nDone. The model is in {folder.path}, its curves in {CURVES}, its card in {CARD}.")
         state.wait_for_everyone()
@@ -237,7 +250,6 @@ def try_the_end(
     trainer: ReportingTrainer,
     splits: Any,
     folder: RunFolder,
-    guards: Mapping[str, Any],
 ) -> None:
     """Write what goes with the weights, and the report, into a folder that is thrown away: no fault waits for the end.
 
@@ -250,11 +262,11 @@ def try_the_end(
             save_settings(
                 policy, trainer.processing_class, Path(scratch), dtype=compute_dtype(trainer.args, trainer.model)
             )
-        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, {}, guards)
+        report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={}, guards={})
 
 
 def train(
-    trainer: ReportingTrainer, *, resume_from: Path | None, save_every_minutes: float | None = None
+    trainer: ReportingTrainer, alarms: Alarms, *, resume_from: Path | None, save_every_minutes: float | None = None
 ) -> dict[str, Any]:
     """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
     preemption = StopOnSignal()
@@ -265,6 +277,8 @@ def train(
         metrics = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from)).metrics
     if preemption.stopped_at is not None:
         raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
+    if alarms.stopped_by is not None:
+        raise stopped(alarms, Path(str(trainer.args.output_dir)))
     evaluated = {} if trainer.eval_dataset is None else evaluated_now(trainer) or trainer.evaluate()
     save_results(trainer, train=metrics, eval=evaluated)
     return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}

@@ -73,6 +73,9 @@ class Throughput(TrainerCallback):
         self._seconds += now - self._mark
         self._mark = now
 
+    def on_log(self, *_: Any, **__: Any) -> None:
+        self._mark = time.perf_counter()  # what was done for the log, such as sampling answers, is no training
+
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         self._mark = time.perf_counter()
 

@@ -6,7 +6,7 @@ adds what they do not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,23 @@ def link_model(report_to: Iterable[str], where: str) -> None:
     """Write where the model and its card are into the summary of the open wandb run, if there is one."""
     if (run := _wandb_run(report_to)) is not None:
         run.summary["model"] = where
+
+
+def alert(report_to: Iterable[str] | None, title: str, text: str) -> None:
+    """Tell the open wandb run, which can send a mail; other trackers have the alarm among their numbers."""
+    if (run := _wandb_run(report_to)) is not None:
+        run.alert(title=title, text=text)
+
+
+def show_answers(report_to: Iterable[str] | None, step: int, prompts: Sequence[str], answers: Sequence[str]) -> None:
+    """A table of sampled answers in the open wandb run."""
+    if (run := _wandb_run(report_to)) is not None:
+        import wandb
+
+        table = wandb.Table(columns=["step", "prompt", "answer"])
+        for prompt, answer in zip(prompts, answers, strict=True):
+            table.add_data(step, prompt, answer)
+        run.log({"samples/answers": table}, commit=False)
 
 
 def _wandb_run(report_to: Iterable[str] | None) -> Any | None:

@@ -1,0 +1,120 @@
+"""Answers to a few fixed prompts while a model trains: for the eye, for trackers and for the alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from alignment.data.messages import Message, unpack
+from alignment.errors import printable
+from alignment.generation.answers import Answer
+from alignment.generation.engine import Request
+from alignment.generation.transformers_engine import TransformersEngine
+from alignment.recipe.generation_settings import GenerationSettings
+from alignment.run.callbacks.alarms.length_drift import TOKENS
+from alignment.run.callbacks.alarms.repetition import REPEATED
+from alignment.run.callbacks.extra_logs import log_beside
+from alignment.run.callbacks.tracking import show_answers
+
+PROMPTS = 4
+MOST_TOKENS = 128
+_STRETCH = 16
+"""Characters, some three words, that hardly stand twice in an answer by chance."""
+_SHOWN = 240
+"""Characters of an answer in the log."""
+
+
+class SampleAnswers(TrainerCallback):
+    """Before the first step and every so many steps, the model answers greedily; numbers and answers are logged.
+
+    Every rank answers the same prompts: a sharded model (ZeRO-3, FSDP) is gathered layer by layer, which takes all of
+    them, and greedy answers are the same on each. No random number is drawn, so training goes on as without it.
+
+    Args:
+        trainer: whose model answers.
+        tokenizer: with its chat template.
+        conversations: prompts as messages.
+        every: steps.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        tokenizer: PreTrainedTokenizerBase,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        every: int,
+    ) -> None:
+        self._trainer = trainer
+        self._tokenizer = tokenizer
+        self._requests = [
+            Request(id=str(number), messages=messages, seed=0) for number, messages in enumerate(conversations)
+        ]
+        self._every = every
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step == 0:
+            self._sample(args, state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step % self._every == 0:
+            self._sample(args, state)
+
+    def _sample(self, args: TrainingArguments, state: TrainerState) -> None:
+        answers = self._answers()
+        texts = [answer.text for answer in answers]
+        if state.is_world_process_zero:
+            questions = [str(request.messages[-1]["content"]) for request in self._requests]
+            for question, text in zip(questions, texts, strict=True):
+                tqdm.write(f"step {state.global_step}, asked '{_line(question)}': '{_line(text)}'")
+            show_answers(args.report_to, state.global_step, questions, texts)
+        numbers = {
+            TOKENS: fmean(answer.tokens for answer in answers),
+            REPEATED: fmean(map(repeated_share, texts)),
+            "samples/finished": fmean(answer.finished for answer in answers),
+        }
+        log_beside(self._trainer, numbers)
+
+    def _answers(self) -> list[Answer]:
+        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        settings = GenerationSettings(temperature=0, max_new_tokens=MOST_TOKENS)
+        engine = TransformersEngine(settings, model, self._tokenizer)
+        drawn = {request.id: answer for request, answer in engine.answers(self._requests)}
+        return [drawn[request.id] for request in self._requests]
+
+
+def fixed_prompts(rows: Sequence[Mapping[str, Any]]) -> list[list[Message]]:
+    """What is asked in a few checked rows, at even distances."""
+    count = min(PROMPTS, len(rows))
+    return [prompt_of(rows[at * len(rows) // count]) for at in range(count)]
+
+
+def prompt_of(row: Mapping[str, Any]) -> list[Message]:
+    """Every turn of a checked row before its last answer."""
+    if "prompt" in row:
+        return unpack(row["prompt"])
+    messages = unpack(row["messages"])
+    last = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
+    return messages[:last]
+
+
+def repeated_share(text: str) -> float:
+    """Share of a text's stretches of 16 characters that stood in it before, words or not; 0 for a shorter text."""
+    stretches = [text[at : at + _STRETCH] for at in range(len(text) - _STRETCH + 1)]
+    return 1 - len(set(stretches)) / len(stretches) if stretches else 0.0
+
+
+def _line(text: str) -> str:
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
