@@ -10,10 +10,11 @@ import pytest
 import yaml
 from tiny import preference_rows, save_gemma2, write_jsonl
 
+from alignment.generation.answers import Answer
 from alignment.recipe import load_recipe
 from alignment.run.callbacks.alarms.stop import StoppedByAlarm
 from alignment.run.callbacks.rank_speed import slowest
-from alignment.run.callbacks.sampling import prompt_of, repeated_share
+from alignment.run.callbacks.sampling import prompt_of, sample_numbers
 from alignment.run.train import run
 
 
@@ -98,11 +99,15 @@ def test_a_run_whose_weights_stay_says_so(tmp_path: Path, parts: dict[str, str])
     assert "no-movement" in [alarm["name"] for alarm in read(tmp_path, "run_manifest.json")["alarms"]]
 
 
-def test_repeated_share() -> None:
-    assert repeated_share("short") == 0.0
-    assert repeated_share("c" * 32) == pytest.approx(16 / 17)  # 17 stretches of 16, all the same
-    assert repeated_share("The moon lifts the water of the sea twice a day.") == 0.0
-    assert repeated_share("Hello there, sir. " * 10) > 0.85
+def test_what_is_logged_of_answers() -> None:
+    answers = [
+        Answer(text="The moon lifts the water of the sea twice a day.", finished=True, tokens=12),
+        Answer(text="The moon, the moon, " * 10, finished=False, tokens=60),
+        Answer(text="", finished=True, tokens=0),
+        Answer(text="Yes.", finished=True, tokens=2),
+    ]
+    expected = {"samples/repetition": 0.25, "samples/empty": 0.25, "samples/unfinished": 0.25, "samples/tokens": 18.5}
+    assert sample_numbers(["Why are there tides?"] * 4, answers) == expected
 
 
 def test_what_is_asked_of_a_conversation_is_all_before_its_last_answer() -> None:

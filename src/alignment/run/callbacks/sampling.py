@@ -20,6 +20,7 @@ from alignment.data.messages import Message, unpack
 from alignment.errors import printable
 from alignment.generation.answers import Answer
 from alignment.generation.engine import Request
+from alignment.generation.quality import quality
 from alignment.generation.transformers_engine import TransformersEngine
 from alignment.recipe.generation_settings import GenerationSettings
 from alignment.run.callbacks.alarms.length_drift import TOKENS
@@ -27,10 +28,8 @@ from alignment.run.callbacks.alarms.repetition import REPEATED
 from alignment.run.callbacks.extra_logs import log_beside
 from alignment.run.callbacks.tracking import show_answers
 
-PROMPTS = 4
+PROMPTS = 8
 MOST_TOKENS = 128
-_STRETCH = 16
-"""Characters, some three words, that hardly stand twice in an answer by chance."""
 _SHOWN = 240
 """Characters of an answer in the log."""
 
@@ -73,18 +72,12 @@ class SampleAnswers(TrainerCallback):
 
     def _sample(self, args: TrainingArguments, state: TrainerState) -> None:
         answers = self._answers()
-        texts = [answer.text for answer in answers]
+        questions = [str(request.messages[-1]["content"]) for request in self._requests]
         if state.is_world_process_zero:
-            questions = [str(request.messages[-1]["content"]) for request in self._requests]
-            for question, text in zip(questions, texts, strict=True):
-                tqdm.write(f"step {state.global_step}, asked '{_line(question)}': '{_line(text)}'")
-            show_answers(args.report_to, state.global_step, questions, texts)
-        numbers = {
-            TOKENS: fmean(answer.tokens for answer in answers),
-            REPEATED: fmean(map(repeated_share, texts)),
-            "samples/finished": fmean(answer.finished for answer in answers),
-        }
-        log_beside(self._trainer, numbers)
+            for question, answer in zip(questions, answers, strict=True):
+                tqdm.write(f"step {state.global_step}, asked '{_line(question)}': '{_line(answer.text)}'")
+            show_answers(args.report_to, state.global_step, questions, [answer.text for answer in answers])
+        log_beside(self._trainer, sample_numbers(questions, answers))
 
     def _answers(self) -> list[Answer]:
         model = self._trainer.accelerator.unwrap_model(self._trainer.model)
@@ -92,6 +85,17 @@ class SampleAnswers(TrainerCallback):
         engine = TransformersEngine(settings, model, self._tokenizer)
         drawn = {request.id: answer for request, answer in engine.answers(self._requests)}
         return [drawn[request.id] for request in self._requests]
+
+
+def sample_numbers(questions: Sequence[str], answers: Sequence[Answer]) -> dict[str, float]:
+    """What is logged of the answers."""
+    found = quality(questions, answers)
+    return {
+        TOKENS: fmean(answer.tokens or 0 for answer in answers),
+        REPEATED: found.repeating,
+        "samples/empty": found.empty,
+        "samples/unfinished": found.unfinished,
+    }
 
 
 def fixed_prompts(rows: Sequence[Mapping[str, Any]]) -> list[list[Message]]:
@@ -107,12 +111,6 @@ def prompt_of(row: Mapping[str, Any]) -> list[Message]:
     messages = unpack(row["messages"])
     last = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last]
-
-
-def repeated_share(text: str) -> float:
-    """Share of a text's stretches of 16 characters that stood in it before, words or not; 0 for a shorter text."""
-    stretches = [text[at : at + _STRETCH] for at in range(len(text) - _STRETCH + 1)]
-    return 1 - len(set(stretches)) / len(stretches) if stretches else 0.0
 
 
 def _line(text: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from alignment.run.callbacks.alarms.detector import Course, Finding, Log
 
 REPEATED = "samples/repetition"
-"""Share of the sampled answers that repeats what stood in them before (`run.callbacks.sampling`)."""
+"""Share of the sampled answers that run in a loop (`generation.quality.loops`)."""
 MOST, MORE = 0.3, 0.2
 _SAMPLINGS = 2
 
 
 class Repetition:
-    """In two samplings in a row the repeated share is above 0.3, and 0.2 above the first."""
+    """In two samplings in a row more than 0.3 of the answers loop, and 0.2 more than at first."""
 
     def __init__(self, course: Course) -> None:
         self._first: float | None = None
@@ -32,7 +32,7 @@ class Repetition:
             return None
         return Finding(
             since=self._high[0],
-            saw=f"{share:.0%} of the sampled answers repeats what they said before, {self._first:.0%} before training",
+            saw=f"{share:.0%} of the sampled answers run in a loop, {self._first:.0%} before training",
             matters="Endless repetition is how a model breaks whose rate was too high (README of princeton-nlp/SimPO)",
             try_="Lower learning_rate, stop earlier, or add the likelihood of the preferred answer (sft_weight: 0.1)",
         )
