@@ -64,7 +64,7 @@ $(READY): setup.py constraints.txt
 install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels first, building last
 	@$(PY) -m alignment.cli.install_flash
 
-check: $(READY) ## check a recipe without training
+check: $(READY) ## check a recipe and look at its data: ARGS=--json
 	@$(ALIGNMENT) check $(RECIPE) $(ARGS)
 
 data: $(READY) ## download model and data of a recipe, tokenize, report

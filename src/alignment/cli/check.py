@@ -1,10 +1,13 @@
-"""What `make check` prints: a recipe at a glance, or everything that is wrong with it."""
+"""What `make check` prints: a recipe and its data at a glance, or everything that is wrong with it."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +16,7 @@ from alignment.errors import EXIT_USER, RecipeError
 
 if TYPE_CHECKING:
     from alignment.recipe import Recipe
+    from alignment.recipe.batch import Batch
     from alignment.recipe.pairs_recipe import PairsRecipe
 
 _WORLD_SIZES = (1, 2, 4, 8, 16)
@@ -29,8 +33,12 @@ def check(
     ] = None,
     config: Config = None,
     every: Annotated[bool, typer.Option("--all", help="Check every recipe that goes by name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, of one recipe.")] = False,
 ) -> int:
-    """Check recipes without training. Exit code 2 when one of them is at fault."""
+    """Check recipes without training; of a single one, look at the data that is on this machine, too.
+
+    Exit code 2 when one of them is at fault.
+    """
     from alignment.recipe import available_recipes
 
     words = list(words or ())
@@ -39,6 +47,10 @@ def check(
     if not names:
         raise typer.BadParameter("name one or more recipes, such as quickstart, or give --all")
     overrides = as_overrides(words[first:])
+    if as_json:
+        if len(names) > 1:
+            raise typer.BadParameter("--json takes one recipe")
+        return _print_json(names[0], overrides)
     good = [_check_one(name, overrides, short=len(names) > 1) for name in names]
     return 0 if all(good) else EXIT_USER
 
@@ -60,7 +72,53 @@ def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
     else:
         show(recipe)
     _warn(recipe)
+    if not short:
+        _show_data(recipe)
     return True
+
+
+def _print_json(name: str, overrides: Sequence[str]) -> int:
+    """The recipe and its data as one object on stdout; whatever else is said goes to stderr."""
+    from alignment.recipe import load_recipe
+
+    with redirect_stdout(sys.stderr):
+        recipe = load_recipe(name, overrides)
+        _warn(recipe)
+        found = {**summary(recipe), **_inspected(recipe)}
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def summary(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON types: what it states, how its batch is made, and what its saves write."""
+    from alignment.recipe.sizes import saves_text
+
+    return {
+        "valid": True,
+        "recipe": recipe.describe(),
+        "path": str(recipe.path),
+        "batches": [{"processes": world_size, **batch._asdict()} for world_size, batch in _batches(recipe)],
+        "saves": saves_text(recipe.resolved),
+    }
+
+
+def _show_data(recipe: Recipe) -> None:
+    from rich.console import Console
+
+    from alignment.cli.check_view import show_inspection
+
+    show_inspection(Console(highlight=False), _inspected(recipe), on_bad_row=recipe.data.on_bad_row)
+
+
+def _inspected(recipe: Recipe) -> dict[str, Any]:
+    from alignment.data.at_hand import NOT_HERE, absent_sources, nothing
+
+    if absent := absent_sources(recipe.data, recipe.path.parent):
+        return nothing(f"{', '.join(absent)} {NOT_HERE}")
+    from alignment.run.inspect_data import inspect
+
+    os.environ.setdefault("TQDM_DELAY", "3")  # the libraries' bars read it when they are imported
+    return inspect(recipe)
 
 
 def _warn(recipe: Recipe) -> None:
@@ -79,7 +137,6 @@ def show(recipe: Recipe) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from alignment.recipe.batch import Batch, plan_batch
     from alignment.recipe.sizes import saves_text
 
     console = Console()
@@ -93,10 +150,8 @@ def show(recipe: Recipe) -> None:
         )
         for heading in ("processes", "micro-batch", "accumulation"):
             batches.add_column(heading, justify="right")
-        for world_size in _WORLD_SIZES:
-            batch = plan_batch(recipe.resolved, world_size)
-            if isinstance(batch, Batch):
-                batches.add_row(str(world_size), str(batch.micro_batch), str(batch.accumulation))
+        for world_size, batch in _batches(recipe):
+            batches.add_row(str(world_size), str(batch.micro_batch), str(batch.accumulation))
         console.print(batches)
     console.print("\n" + escape(saves_text(recipe.resolved)))
     console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")
@@ -123,3 +178,11 @@ def _show_pairs(recipe: PairsRecipe, *, short: bool) -> None:
 
 def _shown(value: object) -> str:
     return "null" if value is None else ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
+
+
+def _batches(recipe: Recipe) -> list[tuple[int, Batch]]:
+    """How a step is made on some numbers of processes, where it can be."""
+    from alignment.recipe.batch import Batch, plan_batch
+
+    plans = [(world_size, plan_batch(recipe.resolved, world_size)) for world_size in _WORLD_SIZES]
+    return [(world_size, plan) for world_size, plan in plans if isinstance(plan, Batch)]

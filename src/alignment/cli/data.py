@@ -8,7 +8,13 @@ from alignment.cli.arguments import Config, Words, recipe_and_overrides
 def data(words: Words = None, config: Config = None) -> None:
     """Download, check and tokenize what a recipe reads."""
     source, overrides = recipe_and_overrides(words, config)
+    from rich.console import Console
+
+    from alignment.cli.check_view import show_report
     from alignment.recipe import load_recipe
     from alignment.run.prepare_data import prepare, print_report
 
-    print_report(prepare(load_recipe(source, overrides)))
+    recipe = load_recipe(source, overrides)
+    manifest = prepare(recipe)
+    print_report(manifest)
+    show_report(Console(highlight=False), manifest["report"], on_bad_row=recipe.data.on_bad_row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +35,11 @@ class Splits(NamedTuple):
     cleaning: tuple[Finding, ...] = ()
     """What `deduplicate` and `decontaminate` found among the training rows; those to be dropped are gone."""
 
+    @property
+    def parts(self) -> dict[str, Dataset]:
+        """The splits that there are, by name."""
+        return {"train": self.train, **({} if self.test is None else {"test": self.test})}
+
 
 def load_dataset_splits(
     data: DataArguments, *, kind: Kind, base: Path | None = None, cache: Path | None = None
@@ -58,19 +63,9 @@ def load_dataset_splits(
     place = cache or passing_folder()
     load = partial(load_source, data=data, kind=kind, base=base, cache=place)
     if data.dataset_mixture is not None:
-        train, test, sources = _mix(data.dataset_mixture, data, load)
+        train, test, sources = _mix(data.dataset_mixture, [load(request) for request in requests_of(data)])
     else:
-        assert data.dataset_name is not None, "the recipe's checks see to one of dataset_name and dataset_mixture"
-        wanted = [data.dataset_train_split, *([data.dataset_test_split] if data.dataset_test_split else [])]
-        asked = Asked(
-            dataset_format=data.dataset_format,
-            column_map=data.column_map or {},
-            selection=data.selection or SelectionSettings(),
-        )
-        loaded = [
-            load(Request(data.dataset_name, data.dataset_config, split, data.dataset_revision, asked))
-            for split in wanted
-        ]
+        loaded = [load(request) for request in requests_of(data)]
         _refuse_overlap(loaded)
         train, test = loaded[0].dataset, loaded[1].dataset if len(loaded) > 1 else None
         sources = tuple(part.facts for part in loaded)
@@ -111,11 +106,10 @@ def _fingerprints(data: DataArguments, sources: Sequence[SourceFacts]) -> dict[s
 
 
 def _mix(
-    mixture: DatasetMixture, data: DataArguments, load: Callable[[Request], Loaded]
+    mixture: DatasetMixture, loaded: Sequence[Loaded]
 ) -> tuple[Dataset, Dataset | None, tuple[SourceFacts, ...]]:
     from datasets import concatenate_datasets
 
-    loaded = [load(_request(source, data)) for source in mixture.datasets]
     sources = tuple(part.facts for part in loaded)
     parts = [_subset(part.dataset, part.facts, mixture.seed) for part in loaded]
     mixed = concatenate_datasets(parts).shuffle(seed=mixture.seed)
@@ -148,7 +142,21 @@ def _subset(dataset: Dataset, facts: SourceFacts, seed: int) -> Dataset:
     return dataset.shuffle(seed=seed).select(range(kept))
 
 
-def _request(source: DatasetSource, data: DataArguments) -> Request:
+def requests_of(data: DataArguments) -> list[Request]:
+    """Every split of a source that the recipe reads rows of."""
+    if data.dataset_mixture is not None:
+        return [_of_mixture(source, data) for source in data.dataset_mixture.datasets]
+    assert data.dataset_name is not None, "the recipe's checks see to one of dataset_name and dataset_mixture"
+    wanted = [data.dataset_train_split, *([data.dataset_test_split] if data.dataset_test_split else [])]
+    asked = Asked(
+        dataset_format=data.dataset_format,
+        column_map=data.column_map or {},
+        selection=data.selection or SelectionSettings(),
+    )
+    return [Request(data.dataset_name, data.dataset_config, split, data.dataset_revision, asked) for split in wanted]
+
+
+def _of_mixture(source: DatasetSource, data: DataArguments) -> Request:
     """What a source does not say of its rows, the recipe says of all."""
     column_map = data.column_map if source.column_map is None else source.column_map
     asked = Asked(

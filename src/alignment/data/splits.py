@@ -49,7 +49,7 @@ def prepare_splits(
     Raises:
         DataError: rows that cannot be trained on (unless dropped), or none that can.
     """
-    parts = {"train": splits.train, **({} if splits.test is None else {"test": splits.test})}
+    parts = splits.parts
     prepared = {
         name: prepare_rows(
             rows,

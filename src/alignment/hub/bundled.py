@@ -88,6 +88,12 @@ def bundled_model(name: str) -> BundledModel:
     return BUNDLED[key]
 
 
+def bundled_folder(name: str, *, cache: Path | None = None) -> Path:
+    """Where `bundled:<model>` lies once it is downloaded. Raises SetupError for an unknown name."""
+    models = (cache or cache_root()) / "models"
+    return models / f"{model_key(name)}-{bundled_model(name).sha256[:12]}"
+
+
 def resolve_bundled(name: str, *, cache: Path | None = None) -> Path:
     """The folder of `bundled:<model>`, downloaded and converted at the first call.
 
@@ -100,11 +106,10 @@ def resolve_bundled(name: str, *, cache: Path | None = None) -> Path:
     from filelock import FileLock
 
     model = bundled_model(name)
-    key = model_key(name)
-    models = (cache or cache_root()) / "models"
-    folder = models / f"{key}-{model.sha256[:12]}"
+    folder = bundled_folder(name, cache=cache)
     if folder.is_dir():
         return folder
+    models = folder.parent
     models.mkdir(parents=True, exist_ok=True)
     with FileLock(models / f"{folder.name}.lock"):
         if not folder.is_dir():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
 from alignment.data.files import find_local
+from alignment.data.report import token_report
 from alignment.data.statistics import QUANTILES
 from alignment.files import cache_root, write_json
 from alignment.hub.downloads import Fetched, dataset_commit, fetch_model
@@ -17,8 +18,12 @@ from alignment.modeling.load import load_tokenizer, tokenizer_revision
 from alignment.redaction import portable
 from alignment.report.machine import version_facts
 from alignment.report.manifest import data_facts
+from alignment.run.inspect_data import report_of, token_rules
 
 if TYPE_CHECKING:
+    from alignment.data.load import Splits
+    from alignment.data.splits import TokenSplits
+    from alignment.data.token_rules import Rules
     from alignment.recipe import Recipe
 
 DATA_MANIFEST = "data_manifest.json"
@@ -49,11 +54,11 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
     )
     method = METHODS[recipe.method]
     checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
-    config = method.config_class()
+    rules = token_rules(recipe)
     splits = prepare_splits(
         checked,
         tokenizer,
-        method.token_rules(lambda key: recipe.training.get(key, getattr(config, key))),
+        rules,
         on_bad_row=recipe.data.on_bad_row,
         num_proc=recipe.data.dataset_num_proc,
         cache=cache_root(),
@@ -65,6 +70,7 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         "models": [{**dataclasses.asdict(found), "folder": None} for found in fetched],
         "tokens": data.pop("tokens"),
         "data": data,
+        "report": {"data": report_of(recipe, checked), "tokens": _token_reports(splits, checked, rules)},
         "disk": _disk(fetched, [checked.train, *([] if checked.test is None else [checked.test])]),
         "versions": version_facts(),
     }
@@ -73,6 +79,11 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / DATA_MANIFEST, manifest)
     return manifest
+
+
+def _token_reports(splits: TokenSplits, checked: Splits, rules: Rules) -> dict[str, Any]:
+    parts = checked.parts
+    return {name: token_report(rows, rules, of=len(parts[name])) for name, rows in splits.prepared.items()}
 
 
 def _remote_sources(recipe: Recipe) -> list[tuple[str, str | None]]:
