@@ -80,11 +80,18 @@ def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
 def _print_json(name: str, overrides: Sequence[str]) -> int:
     """The recipe and its data as one object on stdout; whatever else is said goes to stderr."""
     from alignment.recipe import load_recipe
+    from alignment.recipe.frozen import thaw
+    from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
 
     with redirect_stdout(sys.stderr):
-        recipe = load_recipe(name, overrides)
-        _warn(recipe)
-        found = {**summary(recipe), **_inspected(recipe)}
+        if states_pairs(name):
+            pairs = load_pairs_recipe(name, overrides)
+            settings = {"name": pairs.name, "settings": thaw(pairs.resolved)}
+            found = {"valid": True, "recipe": settings, "path": str(pairs.path)}
+        else:
+            recipe = load_recipe(name, overrides)
+            _warn(recipe)
+            found = {**summary(recipe), **_inspected(recipe)}
     print(json.dumps(found, indent=2))
     return 0
 

@@ -105,9 +105,7 @@ def _fingerprints(data: DataArguments, sources: Sequence[SourceFacts]) -> dict[s
     return {split: digest_of([split, part, limit]) for (split, limit), part in zip(limits.items(), parts, strict=False)}
 
 
-def _mix(
-    mixture: DatasetMixture, loaded: Sequence[Loaded]
-) -> tuple[Dataset, Dataset | None, tuple[SourceFacts, ...]]:
+def _mix(mixture: DatasetMixture, loaded: Sequence[Loaded]) -> tuple[Dataset, Dataset | None, tuple[SourceFacts, ...]]:
     from datasets import concatenate_datasets
 
     sources = tuple(part.facts for part in loaded)
