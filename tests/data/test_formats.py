@@ -361,3 +361,25 @@ def test_a_row_unlike_those_that_were_recognized_is_a_fault_of_its_own():
         read(rows)
     with pytest.raises(DataError, match=r"row 1 of the data is bad: not two answers: output is \['a'\]"):
         read([rows[0], {"instruction": "q", "output": ["a"]}])
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        ({"prompt": "q", "completion": "good", "label": True}, "preference", "unpaired rows, one answer with a label"),
+        ({"instruction": "q", "output": "good", "kto_tag": "false"}, "preference", "unpaired rows"),
+        ({"messages": [ASK, GOOD], "label": False}, "preference", "and use method: sft"),
+        ({"messages": [ASK, GOOD], "label": False}, "conversation", "column label is not read: it says whether"),
+        ({"prompt": "q", "response": "good", "helpfulness": 3}, "preference", "one graded answer a row"),
+        ({"prompt": "q", "completions": ["a", "b"], "labels": [True, False]}, "preference", "steps of one answer"),
+        ({"prompt": "q"}, "preference", "prompts without answers; make pairs"),
+        ({"input_ids": [1, 2]}, "preference", "has token ids"),
+        ({"messages": [ASK, {**GOOD, "weight": 0}, MORE, GOOD]}, "conversation", "messages[1].weight is 0, and every"),
+        ({"messages": [ASK, {**GOOD, "loss": False}]}, "conversation", "column_map: {'messages[].loss': null}"),
+    ],
+)
+def test_rows_without_two_answers_are_refused_with_what_to_do(row, kind, message):
+    for rows in ([row], datasets.Dataset.from_list([row])):
+        with pytest.raises(DataError) as caught:
+            check_rows(rows, kind=kind)
+        assert message in str(caught.value)

@@ -13,7 +13,7 @@ from alignment.data.pairs import Pair, read_pair
 from alignment.data.token_check import ENDLESS, FULL, FinalCheck, Notes
 from alignment.data.token_rules import DPORules, Rules, SFTRules, TokenRules
 from alignment.data.tokenize import TokenizedPair, encode, finish, no_eos
-from alignment.data.turns import MESSAGES
+from alignment.data.turns import MESSAGES, TEXT
 from alignment.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class Encoder:
         def rendered(row: Mapping[str, Any]) -> tuple[list[Message], str, list[Span], Any]:
             messages, first = read_conversation(row)
             tools = read_tools(row.get("tools"))
+            if messages[0]["role"] == TEXT:
+                return messages, *self._text(messages[0]["content"]), tools
             text, spans = answer_spans(
                 messages,
                 self._tokenizer,
@@ -111,11 +113,18 @@ class Encoder:
         def judged(found: tuple[list[Message], str, list[Span], Any], ids: Any) -> dict[str, Any]:
             messages, text, spans, tools = found
             tokens, offsets = ids
-            notes = self._check.conversation(messages, text, spans, tokens, tools=tools)
+            plain = messages[0]["role"] == TEXT
+            notes = {} if plain else self._check.conversation(messages, text, spans, tokens, tools=tools)
             closed = self._closed(tokens, labels_of(tokens, offsets, spans))
             return {**_cut(*closed, rules), "notes": _texts(notes)}
 
         return _each(rows, rendered, judged, lambda found: self._with_offsets([text for _, text, *_ in found]))
+
+    def _text(self, said: str) -> tuple[str, list[Span]]:
+        """Text without turns behind the token that begins every text, and the place of all of it."""
+        bos = self._tokenizer.bos_token or ""
+        text = said if said.startswith(bos) else bos + said
+        return text, [(len(bos), len(text))]
 
     def _with_offsets(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         if not texts:

@@ -63,6 +63,8 @@ class FinalCheck:
         """
         sides = {"chosen": (pair.chosen, text.chosen), "rejected": (pair.rejected, text.rejected)}
         notes = self._said(pair.prompt, text.prompt, tools)
+        for answer, completion in sides.values():
+            _refuse_nameless([*pair.prompt, *answer], text.prompt + completion)
         for name, (answer, completion) in sides.items():
             if not _within(answer[0]["content"], completion):
                 empty = pair._replace(**{name: [{**answer[0], "content": ""}]})
@@ -101,6 +103,7 @@ class FinalCheck:
         """
         answers = [message for message in messages if message["role"] == "assistant"]
         notes = self._said(messages, text, tools)
+        _refuse_nameless(messages, text)
         for message, (start, end) in zip(answers[len(answers) - len(trained) :], trained, strict=True):
             if not _within(message["content"], text[start:end]):
                 left = text[start:end].strip()
@@ -169,6 +172,19 @@ class FinalCheck:
             text: Any = self._tokenizer.decode([token])
             self._blank[token] = token not in self.stops and not text.strip()
         return self._blank[token]
+
+
+def _refuse_nameless(messages: Sequence[Message], text: str) -> None:
+    """Names of speakers that the template does not write; that of a tool stands in the call already."""
+    speakers = [message["name"] for message in messages if message["role"] != "tool" and "name" in message]
+    if not speakers:
+        return
+    for message in messages:
+        text = text.replace(message["content"].strip(), "", 1)
+    missing = next((name for name in speakers if str(name) not in text), None)
+    if missing is not None:
+        remedy = "use a template that writes it, or leave it out with column_map: {'messages[].name': null}"
+        raise RowFault(f"name {NOT_RENDERED}", f"{missing!r}; {remedy}, by the column it is in")
 
 
 def _refuse_unrendered(answer: Message, completion: str, name: str) -> None:

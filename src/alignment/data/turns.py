@@ -10,6 +10,9 @@ from alignment.data.messages import ROLES, Message, RowFault, from_text, kind_of
 MESSAGES = ("messages", "prompt", "completion", "chosen", "rejected")
 """Columns of the canonical form that hold messages, or text."""
 
+TEXT = "text"
+"""The role of the one message that a row without turns has: all of it is trained, and no template writes around it."""
+
 SYSTEM = ("system", "system_prompt")
 """Columns that hold a system message; it comes before every other turn, and a blank one says nothing."""
 

@@ -18,7 +18,7 @@ PreferenceFormat = Literal[
 SCORED_FORMATS = ("scored_answers", "rated_answers")
 """Formats whose pairs `selection` picks."""
 
-ConversationFormat = Literal["conversations", "sharegpt", "alpaca"]
+ConversationFormat = Literal["conversations", "sharegpt", "alpaca", "text"]
 DatasetFormat = Literal["auto", PreferenceFormat, ConversationFormat]
 
 PREFERENCE_FORMATS: tuple[str, ...] = get_args(PreferenceFormat)

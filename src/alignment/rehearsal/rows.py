@@ -13,6 +13,7 @@ from alignment.data import load_dataset_splits
 from alignment.data.files import find_local
 from alignment.data.form import Kind
 from alignment.data.messages import unpack
+from alignment.data.turns import TEXT
 from alignment.errors import UserError
 from alignment.recipe import DataArguments
 
@@ -72,6 +73,8 @@ def _as_stored(row: Mapping[str, Any]) -> dict[str, Any]:
     if "messages" not in row:
         return {**{side: unpack(row[side]) for side in ("prompt", "chosen", "rejected")}, **tools}
     messages, first = unpack(row["messages"]), row["first_trained"]
+    if messages[0]["role"] == TEXT:
+        return {"text": messages[0]["content"]}
     return {
         **({"prompt": messages[:first], "completion": messages[first:]} if first else {"messages": messages}),
         **tools,

@@ -8,9 +8,10 @@ from typing import Any
 
 from alignment.data.form import Kind, checked_row
 from alignment.data.formats.columns import ColumnMap, mapped
+from alignment.data.formats.refused import LABELS
 from alignment.data.formats.row_format import Format, Row, Scored
 from alignment.data.formats.table import FORMATS
-from alignment.data.formats.unread import MEANT, refuse_unread
+from alignment.data.formats.unread import MEANT, refuse_unread, refuse_unwanted
 from alignment.data.messages import RowFault, unpack
 from alignment.data.row_findings import NO_PAIR
 from alignment.data.selection import WHY_NONE, select_pairs
@@ -63,7 +64,7 @@ class RowReader:
 
     def looks_at(self, column: str) -> bool:
         """Whether a column of the source is read, or refused when it says something."""
-        return self.reads(column) or self.asked.name_of(column) in MEANT
+        return self.reads(column) or self.asked.name_of(column) in (*MEANT, *LABELS)
 
     def __call__(self, row: Row) -> list[dict[str, Any]]:
         """What a row that is fit to train on becomes, but for its origin: one row, or a few pairs of scored answers.
@@ -72,6 +73,8 @@ class RowReader:
             RowFault: it is not fit, or gives no pair.
         """
         ours = self.asked.kept(row)
+        if self.kind == "conversation" and self.format.gives == "conversation":
+            refuse_unwanted(ours)
         found = self.read(ours)
         said = unpack(found[0]["prompt"] if self.kind == "preference" else found[0]["messages"])
         refuse_unread(ours, (*self.format.columns, *BESIDE), said)

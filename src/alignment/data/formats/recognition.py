@@ -8,6 +8,7 @@ from typing import Any
 from alignment.data.form import Kind
 from alignment.data.formats.columns import column_faults
 from alignment.data.formats.reader import BESIDE, Asked, RowReader
+from alignment.data.formats.refused import refusal_of
 from alignment.data.formats.row_format import Format, Row
 from alignment.data.formats.table import FORMATS
 from alignment.data.row_fault import RowFault
@@ -125,9 +126,10 @@ def _reading(row: Row, format_name: str, kind: Kind) -> list[dict[str, Any]] | N
 def _canonical(sample: Sequence[Row], known: Sequence[str], kind: Kind, asked: Asked, name: str) -> str:
     """Rows of no known shape are read as canonical rows, to be told what is wrong with each, if their columns are
     those."""
+    refusal = refusal_of(sample, name) if kind == "preference" else None
     conversations = _found(sample, [each for each in FORMATS.values() if each.gives == "conversation"])
-    if kind == "preference" and conversations:
-        raise DataError(_without_preference(name, next(iter(conversations))))
+    if kind == "preference" and (refusal or conversations):
+        raise DataError(refusal or _without_preference(name, next(iter(conversations))))
     columns = [ours for column in known if (ours := asked.name_of(column)) is not None]
     faults = []
     for alternatives in _NEEDED[kind]:

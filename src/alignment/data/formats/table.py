@@ -7,6 +7,7 @@ from alignment.data.formats.canonical import CONVERSATIONS, PAIRS
 from alignment.data.formats.compared import COMPARED_ANSWERS, RANKED_OUTPUT
 from alignment.data.formats.dialogues import CONTEXT_PAIRS, SHAREGPT, SWIFT_PAIRS
 from alignment.data.formats.instructions import ALPACA, INSTRUCTION_PAIRS
+from alignment.data.formats.plain_text import TEXT
 from alignment.data.formats.row_format import Format
 from alignment.data.formats.scored import RATED_ANSWERS, SCORED_ANSWERS
 from alignment.data.formats.transcripts import TRANSCRIPT_PAIRS
@@ -26,6 +27,7 @@ FORMATS: dict[str, Format] = {
         CONVERSATIONS,
         SHAREGPT,
         ALPACA,
+        TEXT,
     )
 }
 """In the order in which equal readings of a row are preferred."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from alignment.data.formats.refused import LABELS, is_label
 from alignment.data.formats.row_format import Row
 from alignment.data.messages import Message, RowFault
 
@@ -27,6 +28,9 @@ LISTED = ("messages", "conversations", "conversation")
 """Columns with words for the model. One that only repeats what is read is as good as read."""
 
 MEANT = (*NEVER_READ, *SAID, *LISTED)
+
+_TRAINED = ("weight", "loss", "train")
+"""Keys of a message that say whether it is trained."""
 
 _SPEAKERS = ("role", "from")
 _ANSWERING = ("assistant", "gpt", "chatgpt", "model", "function_call", "tool_call")
@@ -51,6 +55,31 @@ def refuse_unread(row: Row, read: Sequence[str], prompt: Sequence[Message]) -> N
             raise _unread(column, f"; {NEVER_READ[column]}")
         if isinstance(value, str | list) and not _repeats(value, prompt):
             raise _unread(column, "")
+
+
+def refuse_unwanted(row: Row) -> None:
+    """Refuse, where every answer is trained, one that the row says is not to be.
+
+    Raises:
+        RowFault: naming the column or key of a message, and how to leave it out.
+    """
+    for column in LABELS:
+        if is_label(row.get(column)):
+            remedy = f"keep the rows whose answer is wanted, and leave it out with column_map: {{{column}: null}}"
+            raise RowFault(f"column {column} is not read", f"it says whether the answer is wanted; {remedy}")
+    for column in (*LISTED, "completion"):
+        value = row.get(column)
+        for at, message in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(message, Mapping) and any(message.get(key) in _ANSWERING for key in _SPEAKERS):
+                _refuse_untrained(message, column, at)
+
+
+def _refuse_untrained(message: Mapping[str, Any], column: str, at: int) -> None:
+    for key in _TRAINED:
+        if message.get(key) in (0, False) and key in message:
+            remedy = f"or leave it out with column_map: {{'{column}[].{key}': null}}"
+            told = f"{column}[{at}].{key} is {message[key]}, and every answer is trained"
+            raise RowFault(f"{key} is not read", f"{told}; assistant_turns: last trains the last alone, {remedy}")
 
 
 def _unread(column: str, remedy: str) -> RowFault:
