@@ -63,6 +63,8 @@ class Method:
     """`module:Class` of the rules by which its rows become tokens."""
     metrics: tuple[str, ...] = PAIR_METRICS
     """What an evaluation gives, without `eval_`: the names that `metric_for_best_model` can have."""
+    reward_model: bool = False
+    """What is trained gives a conversation a number (`scoring.load_scorer`) and answers nothing."""
     reference: bool = False
     """The loss compares with a frozen reference model."""
     logps: Literal["mean", "sum"] | None = "mean"

@@ -150,4 +150,27 @@ METHODS: dict[str, Method] = {
         formula=r"\mathcal{L} = -\log \sigma\left(r(y_w) - r(y_l) - \gamma\right), \quad"
         r" r(y) = \frac{\beta}{\alpha} \left(1 - \pi_\theta(y \mid x)^{-\alpha / |y|}\right)",
     ),
+    "reward": Method(
+        name="reward",
+        title="Reward modeling",
+        config="alignment.trainers.reward_config:RewardConfig",
+        trainer="alignment.trainers.reward:RewardTrainer",
+        built_on_trl=True,
+        rules="alignment.data.token_rules:RewardRules",
+        metrics=(
+            *("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected"),
+            *("min_reward", "mean_reward", "max_reward"),
+        ),
+        reward_model=True,
+        logps=None,
+        bounds={"center_rewards_coefficient": at_least(0, "0.01 is usual; remove it to switch it off")},
+        relations="alignment.recipe.reward_relations:REWARD_RULES",
+        paper=Paper(
+            title="Learning to summarize from human feedback",
+            authors="Stiennon, Nisan and Ouyang, Long and Wu, Jeff and others",
+            year=2020,
+            arxiv="2009.01325",
+        ),
+        formula=r"\mathcal{L} = -\log \sigma\left(r_\theta(x, y_w) - r_\theta(x, y_l)\right)",
+    ),
 }

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tiny import TEMPLATE, preference_rows, save_gemma2, write_jsonl
 
+from alignment.scoring import load_scorer
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "recipes/quickstart"
 EVERYTHING: dict[str, Any] = {
@@ -44,6 +46,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "dpo": {"method": "dpo", "precompute_ref_log_probs": True},
     "sft": {"method": "sft"},
 }
+SCORES: dict[str, Any] = {"method": "reward", "sample_evaluation": None, "use_peft": True, "lora_r": 4, "bf16": True}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_recipe(folder: Path, parts: Path, kind: str) -> Path:
     places = {"model_name_or_path": str(parts / "model"), "output_dir": str(folder / "out")}
-    settings = {**EVERYTHING, **KINDS[kind], **places}
-    for name in ("prompts", "control_prompts"):
+    settings = {**EVERYTHING, **{**KINDS, "reward": SCORES}[kind], **places}
+    for name in ("prompts", "control_prompts") if settings["sample_evaluation"] else ():
         settings["sample_evaluation"] = {
             **settings["sample_evaluation"],
             name: str(parts / EVERYTHING["sample_evaluation"][name]),
@@ -103,3 +106,33 @@ def test_a_run_with_everything_on_is_trained_answers_and_is_pushed_twice(command
     assert f"Already published: me/{kind}" in second.out
     files = hub.store.repos["model", f"me/{kind}"].at("main").files
     assert {"before_after.json", "trainer_state.json", "run_manifest.json", "model.safetensors"} <= set(files)
+
+
+def test_a_reward_model_is_trained_scores_and_is_pushed_twice(commands, hub, parts, tmp_path):
+    recipe = write_recipe(tmp_path, parts, "reward")
+    trained = commands.run(ROOT / "scripts/train.py", "--config", recipe, cwd=tmp_path)
+    assert trained.code == 0, trained.err
+    question = {"role": "user", "content": "Why does bread rise?"}
+    answers = [{"role": "assistant", "content": content} for content in ("Yeast makes gas.", "No.")]
+    scores = load_scorer(tmp_path / "out").score([[question, answer] for answer in answers])
+    assert len({*scores}) == 2
+    card = (tmp_path / "out/README.md").read_text()
+    assert "pipeline_tag: text-classification" in card and "AutoModelForSequenceClassification" in card
+    assert "pipeline(" not in card and "share of pairs ranked rightly" in card
+
+    push = (ROOT / "scripts/push_to_hub.py", "--config", recipe, "--hub_model_id", "me/reward")
+    for said in ("Published: me/reward", "Already published: me/reward"):
+        done = commands.run(*push, cwd=tmp_path)
+        assert done.code == 0 and said in done.out, done.err
+    files = hub.store.repos["model", "me/reward"].at("main").files
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(files)
+    assert "generation_config.json" not in files
+
+
+def test_a_reward_model_is_not_asked_for_answers(commands, parts, tmp_path):
+    recipe = write_recipe(tmp_path, parts, "reward")
+    asked = {"samples_per_prompt": 1, "prompts": str(parts / "held-out.jsonl"), "rule": "house_style"}
+    told = commands.run(
+        ROOT / "scripts/train.py", "--config", recipe, f"--sample_evaluation={json.dumps(asked)}", cwd=tmp_path
+    )
+    assert told.code == 2 and "sample_evaluation needs a model that answers, and reward trains one that" in told.err

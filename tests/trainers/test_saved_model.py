@@ -12,7 +12,7 @@ from tiny import preference_rows, save_gemma2, write_jsonl
 from transformers import AutoModelForCausalLM
 
 from alignment.modeling.peft import with_adapter
-from alignment.output.saved import NotWhatWasTrained, check_saved, conversation_logps
+from alignment.output.saved import NotWhatWasTrained, check_saved, conversation_outputs
 from alignment.recipe import ModelArguments, load_recipe
 from alignment.run.train import run
 
@@ -38,9 +38,9 @@ def test_an_adapter_on_one_of_two_tied_embeddings_is_merged_into_that_one(tmp_pa
     run(load_recipe(tmp_path / "recipe.yaml"))
     ids, cpu = list(range(6, 60)), torch.device("cpu")
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    before = conversation_logps(plain, ids, cpu)
-    trained = conversation_logps(with_adapter(tmp_path / "out/adapter", plain), ids, cpu)
-    saved = conversation_logps(AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32), ids, cpu)
+    before = conversation_outputs(plain, ids, cpu)
+    trained = conversation_outputs(with_adapter(tmp_path / "out/adapter", plain), ids, cpu)
+    saved = conversation_outputs(AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32), ids, cpu)
     assert (trained - before).abs().max() > 0.05
     torch.testing.assert_close(saved, trained, rtol=0, atol=1e-4)
 
@@ -60,7 +60,7 @@ def test_what_differs_from_the_trained_model_is_named(tmp_path):
     folder = save_gemma2(tmp_path)
     state, ids = _state(folder), list(range(6, 40))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    logps = conversation_logps(model, ids, torch.device("cpu"))
+    logps = conversation_outputs(model, ids, torch.device("cpu"))
     arguments = ModelArguments(model_name_or_path=str(folder), dtype="float32")
     check_saved(folder, state, logps, ids, arguments)
     with pytest.raises(NotWhatWasTrained, match="differ from the trained model's by"):

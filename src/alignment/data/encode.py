@@ -10,8 +10,9 @@ from alignment.data.chat import UNBOUNDED, PairText, render_pair
 from alignment.data.conversations import read_conversation
 from alignment.data.messages import Message, RowFault, read_tools, unpack
 from alignment.data.pairs import Pair, read_pair
+from alignment.data.scored_pairs import as_scored
 from alignment.data.token_check import ENDLESS, FULL, FinalCheck, Notes
-from alignment.data.token_rules import DPORules, Rules, SFTRules, TokenRules
+from alignment.data.token_rules import DPORules, PairRules, RewardRules, Rules, SFTRules, TokenRules
 from alignment.data.tokenize import TokenizedPair, encode, finish, no_eos
 from alignment.data.turns import MESSAGES, TEXT
 from alignment.errors import DataError, Fault
@@ -59,7 +60,7 @@ class Encoder:
         finished = [{**empty, "reason": None, "detail": None, **row} for row in encoded]
         return {column: [row[column] for row in finished] for column in (*self.ids, *self.cuts, *FINDINGS)}
 
-    def _pairs(self, rows: Sequence[Mapping[str, Any]], rules: TokenRules | DPORules) -> list[dict[str, Any]]:
+    def _pairs(self, rows: Sequence[Mapping[str, Any]], rules: PairRules) -> list[dict[str, Any]]:
         def rendered(row: Mapping[str, Any]) -> tuple[Pair, PairText, Any]:
             pair, tools = read_pair(row), read_tools(row.get("tools"))
             text = render_pair(pair, self._tokenizer, generation_prompt=rules.generation_prompt, tools=tools)
@@ -74,11 +75,14 @@ class Encoder:
 
         return _each(rows, rendered, judged, lambda found: encode([text for _, text, _ in found], self._tokenizer))
 
-    def _finish(self, ids: TokenizedPair, rules: TokenRules | DPORules) -> tuple[TokenizedPair, TokenizedPair]:
+    def _finish(self, ids: TokenizedPair, rules: PairRules) -> tuple[TokenizedPair, TokenizedPair]:
         """What is kept, and what the model will see of it."""
         if isinstance(rules, TokenRules):
             kept = finish(ids, self._tokenizer, rules)
             return kept, kept
+        if isinstance(rules, RewardRules):
+            scored = as_scored(ids, self._tokenizer, rules)
+            return scored, scored
         whole = ids._replace(chosen_ids=self._ended(ids.chosen_ids), rejected_ids=self._ended(ids.rejected_ids))
         seen = as_collated(whole, rules)
         return (seen if rules.truncation_mode == "keep_start" else whole), seen

@@ -89,4 +89,18 @@ class SFTRules:
         )
 
 
-Rules = TokenRules | DPORules | SFTRules
+@dataclass(frozen=True, kw_only=True)
+class RewardRules:
+    """How long the conversations of a pair may be that a reward model reads whole."""
+
+    max_length: int | None
+    generation_prompt: GenerationPrompt = "completion"
+
+    @classmethod
+    def read(cls, setting: Callable[[str], Any]) -> RewardRules:
+        """As `TokenRules.read`."""
+        return cls(max_length=setting("max_length"))
+
+
+PairRules = TokenRules | DPORules | RewardRules
+Rules = PairRules | SFTRules

@@ -100,7 +100,7 @@ def finish(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase, rules: TokenR
     whole = _with_special_ids(ids, tokenizer)
     if rules.truncation == "reference":
         return _truncate_as_reference(whole, rules)
-    return _truncate_aware(whole, rules, tokenizer.bos_token_id)
+    return truncate_aware(whole, rules, tokenizer.bos_token_id)
 
 
 def encode(texts: Sequence[PairText], tokenizer: PreTrainedTokenizerBase) -> list[TokenizedPair]:
@@ -154,6 +154,16 @@ def _with_special_ids(ids: TokenizedPair, tokenizer: PreTrainedTokenizerBase) ->
     return TokenizedPair(prompt, chosen, rejected)
 
 
+def with_one_bos(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """`ids` of a rendered conversation with exactly one BOS, where the tokenizer or the template puts one."""
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return ids
+    opening = next((at for at, token in enumerate(ids) if token != bos), len(ids))
+    adds_one = list(tokenizer("")["input_ids"])[:1] == [bos]
+    return [bos, *ids[opening:]] if opening or adds_one else ids
+
+
 def no_eos() -> DataError:
     rule = "has no end-of-sequence token"
     return DataError(Fault(key="tokenizer", rule=rule, remedy="set eos_token in its configuration"))
@@ -176,7 +186,7 @@ def _truncate_as_reference(ids: TokenizedPair, rules: TokenRules) -> TokenizedPa
     return _with_losses(ids, prompt, chosen, rejected)
 
 
-def _truncate_aware(ids: TokenizedPair, rules: TokenRules, bos: int | None) -> TokenizedPair:
+def truncate_aware(ids: TokenizedPair, rules: TokenRules, bos: int | None) -> TokenizedPair:
     """Take only what must go:
 
     the prompt is shortened just enough for the longer completion to fit, never below `max_prompt_length`, and

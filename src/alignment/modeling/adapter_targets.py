@@ -66,7 +66,7 @@ def _rank_too_high(wanted: Mapping[str, Any], modules: Mapping[str, nn.Module]) 
 
 def _adapted(targets: str | Iterable[str] | None, name: str) -> bool:
     if targets == ALL_LINEAR:
-        return not name.endswith("lm_head")
+        return name.rpartition(".")[2] not in ("lm_head", "score")  # heads, which peft leaves out
     if isinstance(targets, str):
         return _pattern_matches(targets, name)
     return any(_name_matches(target, name) for target in targets or ())

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from alignment.errors import Fault
+from alignment.modeling.auto_class import auto_class, is_reward_model
 from alignment.modeling.folder_check import CONFIG, listed, stored_tensors
 
 _REMEDY = "correct config.json, or save or download the model again"
@@ -65,7 +66,8 @@ def _contradictions(model: PreTrainedModel, name: str) -> Iterator[Fault]:
 def shape_faults(folder: Path, config: PretrainedConfig) -> Iterator[Fault]:
     """Tensors whose shape is not what `config` asks for; nothing is loaded."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        scores = is_reward_model(config.architectures)
+        model = auto_class(scores=scores).from_config(config, attn_implementation="eager")
     wanted = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     stored = stored_tensors(folder)
     wrong = {name for name in stored.keys() & wanted.keys() if stored[name] != wanted[name]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -22,6 +21,13 @@ from transformers.utils import CONFIG_NAME, cached_file
 from alignment.data.template_markers import begin_with_bos
 from alignment.errors import Fault, SetupError
 from alignment.hub.bundled import is_bundled, resolve_bundled
+from alignment.modeling.auto_class import (
+    auto_class,
+    check_one_label,
+    exchanged_head,
+    is_reward_model,
+    without_report,
+)
 from alignment.modeling.completeness import incomplete_faults, shape_faults
 from alignment.modeling.folder_check import CONFIG, model_faults, tokenizer_faults
 from alignment.modeling.loading_errors import told
@@ -86,8 +92,10 @@ def tokenizer_revision(model: ModelArguments) -> str:
     return model.model_revision if own else "main"
 
 
-def load_policy(model: ModelArguments) -> PreTrainedModel:
-    """The causal language model to train, or to generate with.
+def load_policy(model: ModelArguments, *, scores: bool = False) -> PreTrainedModel:
+    """The causal language model to train, or to generate with; with `scores`, a reward model of one label.
+
+    A language model becomes a reward model by a new head of random numbers.
 
     Weights are fp32 unless the recipe names another dtype: at SimPO's learning rates an update is smaller
     than a bf16 rounding step, so weights that exist in bf16 alone would not move.
@@ -98,9 +106,15 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
     name = model.model_name_or_path
     location = _location(name)
     config = load_configuration(model)
+    untrained = scores and not is_reward_model(config.architectures)
+    if untrained:
+        config.num_labels = 1
+    if scores:
+        check_one_label(config, name)
     attention = attention_implementation(config, model.attn_implementation)
-    with told(location, file=f"{CONFIG} or its weights"), _shapes_explained(location, config):
-        policy, found = AutoModelForCausalLM.from_pretrained(
+    quiet = without_report() if untrained else nullcontext()
+    with told(location, file=f"{CONFIG} or its weights"), _shapes_explained(location, config), quiet:
+        policy, found = auto_class(scores=scores).from_pretrained(
             location,
             config=config,
             dtype=model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype),
@@ -109,6 +123,9 @@ def load_policy(model: ModelArguments) -> PreTrainedModel:
             output_loading_info=True,
             **_common(model),
         )
+    if untrained:
+        found = exchanged_head(found)
+        policy.config.architectures = [type(policy).__name__]
     _refuse(incomplete_faults(policy, found, location), "model_name_or_path", name)
     return policy
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from alignment.recipe import ModelArguments
 
 
-def lora_config(model: ModelArguments) -> PeftConfig | None:
-    """The adapters that the recipe asks for, or `None`."""
+def lora_config(model: ModelArguments, *, scores: bool = False) -> PeftConfig | None:
+    """The adapters that the recipe asks for, or `None`; those of a reward model (`scores`) bring its new head."""
     if not model.use_peft:
         return None
     from peft import LoraConfig
@@ -32,7 +32,7 @@ def lora_config(model: ModelArguments) -> PeftConfig | None:
         use_rslora=model.use_rslora,
         use_dora=model.use_dora,
         bias="none",
-        task_type=model.lora_task_type,
+        task_type="SEQ_CLS" if scores else model.lora_task_type,
     )
 
 

@@ -16,7 +16,7 @@ from alignment.modeling.load import as_saved, load_policy
 from alignment.modeling.peft import with_adapter
 from alignment.modeling.precision import compute_dtype
 from alignment.modeling.stopping import answering_config
-from alignment.output.saved import check_saved, conversation_logps, first_conversation
+from alignment.output.saved import check_saved, conversation_outputs, first_conversation
 
 if TYPE_CHECKING:
     from alignment.recipe import ModelArguments
@@ -29,13 +29,18 @@ class SavedInPart(Exception):
 
 
 def save_final(
-    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, *, arguments: ModelArguments
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    arguments: ModelArguments,
+    scores: bool = False,
 ) -> None:
     """Save the whole model, its tokenizer and its generation settings; adapters are merged and kept beside.
 
     Every rank must call it: sharded weights are gathered. Weights are saved in the precision of training
     (bf16 for `bf16: true`), which is what the model will be used in. What is then on the disk is compared with
-    what was trained.
+    what was trained; a model that `scores` is a reward model.
 
     Raises:
         NotWhatWasTrained: the folder holds something else.
@@ -43,7 +48,7 @@ def save_final(
     """
     dtype = compute_dtype(trainer.args, trainer.model)
     ids = first_conversation(trainer.train_dataset)
-    trained = conversation_logps(trainer.model_wrapped, ids, trainer.args.device)
+    trained = conversation_outputs(trainer.model_wrapped, ids, trainer.args.device)
     gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
         state = without_compiler(gathered)
@@ -52,15 +57,15 @@ def save_final(
             model.save_pretrained(folder / ADAPTER, state_dict=state)
             full_precision = dataclasses.replace(arguments, load_in_4bit=False, load_in_8bit=False)
             with plain_loading():
-                adapted = with_adapter(folder / ADAPTER, load_policy(full_precision))
+                adapted = with_adapter(folder / ADAPTER, load_policy(full_precision, scores=scores))
             if full_precision != arguments:  # the quantized base that was trained on rounds the same weights
-                trained = conversation_logps(adapted, ids, torch.device("cpu"))
+                trained = conversation_outputs(adapted, ids, torch.device("cpu"))
             model = adapted.merge_and_unload()
             state = model.state_dict()
         state = cast_state(state, dtype)
         save_model(model, tokenizer, folder, state=state, dtype=dtype)
         with plain_loading():
-            check_saved(folder, state, trained, ids, as_saved(arguments, str(folder)))
+            check_saved(folder, state, trained, ids, as_saved(arguments, str(folder)), scores=scores)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -77,7 +82,7 @@ def save_model(
     Raises:
         SavedInPart: the weights are on the disk, and what goes with them could not be written.
     """
-    config, generation_config = model.config, model.generation_config
+    config, generation_config = model.config, getattr(model, "generation_config", None)  # a scorer has none
     model.config = type(config).from_dict(config.to_dict())
     model.generation_config = GenerationConfig()  # transformers would write the real one before the weights
     try:
@@ -93,12 +98,13 @@ def save_model(
 def save_settings(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, dtype: torch.dtype
 ) -> None:
-    """Write everything but the weights to `folder`: configuration, generation settings and tokenizer."""
+    """Write everything but the weights: configuration, tokenizer and, of a model that answers, generation settings."""
     config = type(model.config).from_dict(model.config.to_dict())
     config.use_cache = True
     config.dtype = dtype  # of the saved weights, which need not be what the model is held in
     config.save_pretrained(folder)
-    answering_config(model.generation_config, tokenizer).save_pretrained(folder)
+    if model.can_generate():
+        answering_config(model.generation_config, tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

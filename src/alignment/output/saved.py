@@ -34,42 +34,57 @@ def first_conversation(rows: Any) -> list[int]:
     return list(ids)[:LONGEST]
 
 
-def conversation_logps(model: nn.Module, ids: Sequence[int], device: torch.device) -> Tensor:
-    """`[T - 1]` log-probabilities of `ids` `[T]` after the first, on the CPU. A collective call if weights are sharded.
+def conversation_outputs(model: nn.Module, ids: Sequence[int], device: torch.device) -> Tensor:
+    """What a model says of a conversation, on the CPU. A collective call if weights are sharded.
 
     Dropout is off; the model is left in the mode it was in.
+
+    Returns:
+        `[T - 1]` log-probabilities of `ids` `[T]` after the first, or the scores `[1]` of a reward model.
     """
     tokens = torch.tensor([ids], device=device)
     training = model.training
     model.eval()
     with torch.no_grad():
-        logits = model(input_ids=tokens, use_cache=False).logits[0, :-1].float()
+        logits = model(input_ids=tokens, use_cache=False).logits[0].float()
     model.train(training)
-    return logits.log_softmax(-1).gather(1, tokens[0, 1:, None]).squeeze(1).cpu()
+    if logits.ndim == 1:
+        return logits.cpu()
+    return logits[:-1].log_softmax(-1).gather(1, tokens[0, 1:, None]).squeeze(1).cpu()
 
 
 def check_saved(
-    folder: Path, state: Mapping[str, Tensor], trained: Tensor, ids: Sequence[int], arguments: ModelArguments
+    folder: Path,
+    state: Mapping[str, Tensor],
+    trained: Tensor,
+    ids: Sequence[int],
+    arguments: ModelArguments,
+    *,
+    scores: bool = False,
 ) -> None:
     """Compare what lies in `folder` with what was trained, on one process.
 
     Args:
         state: the weights that were to be saved.
-        trained: `conversation_logps` of the trained model.
-        arguments: how `folder` is loaded.
+        trained: `conversation_outputs` of the trained model.
+        arguments, scores: how `folder` is loaded.
 
     Raises:
         NotWhatWasTrained: naming tensors, or the difference.
     """
     renamed = _check_tensors(folder, state)
     if renamed or sum(tensor.numel() for tensor in state.values()) <= RELOADED:
-        policy = load_policy(arguments)
-        difference = (conversation_logps(policy, ids, policy.device) - trained).abs().mean().item()
+        policy = load_policy(arguments, scores=scores)
+        difference = (conversation_outputs(policy, ids, policy.device) - trained).abs().mean().item()
+        if scores:
+            difference /= max(1.0, trained.abs().mean().item())
         tolerance = TOLERANCE[stored_dtype(state)]
         if not difference <= tolerance:
             raise NotWhatWasTrained(
-                f"the model in {folder} gives the first training row log-probabilities that differ from the trained "
-                f"model's by {difference:.3g} a token (rounding explains {tolerance:g})"
+                f"the model in {folder} gives the first training row "
+                + ("a score that differs" if scores else "log-probabilities that differ")
+                + f" from the trained model's by {difference:.3g}{'' if scores else ' a token'} "
+                f"(rounding explains {tolerance:g})"
             )
 
 

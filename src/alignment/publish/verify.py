@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.errors import Fault, SetupError
+from alignment.errors import Fault, SetupError, UserError
+from alignment.modeling.auto_class import is_reward_model
 from alignment.output.finished_run import FinishedRun
 from alignment.publish.plan import Plan
 from alignment.publish.secrets import TEXT_SUFFIXES, secret_faults
@@ -30,7 +31,8 @@ def verify_folder(folder: Path, plan: Plan, *, reload: bool = True) -> None:
     Raises:
         SetupError: with every fault.
     """
-    faults = list(_missing_files(plan))
+    scores = is_reward_model(FinishedRun(folder).config.get("architectures"))
+    faults = list(_missing_files(plan, scores=scores))
     if not faults:
         faults += secret_faults(
             ((file.name, file.content()) for file in plan.files if Path(file.name).suffix in TEXT_SUFFIXES),
@@ -39,15 +41,16 @@ def verify_folder(folder: Path, plan: Plan, *, reload: bool = True) -> None:
         faults += weight_faults(folder)
         faults += tokenizer_faults(folder)
     if not faults and reload:
-        faults += answer_faults(folder)
+        faults += score_faults(folder) if scores else answer_faults(folder)
     if faults:
         raise SetupError(faults, where=f"{folder} is not fit to be published, and nothing was sent")
 
 
-def _missing_files(plan: Plan) -> Iterator[Fault]:
+def _missing_files(plan: Plan, *, scores: bool) -> Iterator[Fault]:
     names = {file.name for file in plan.files}
     weights = {"model.safetensors", "model.safetensors.index.json"}
-    for needed in ("config.json", "generation_config.json", "tokenizer_config.json"):
+    answering = () if scores else ("generation_config.json",)
+    for needed in ("config.json", *answering, "tokenizer_config.json"):
         if needed not in names:
             yield Fault(key=needed, rule="is missing", remedy="finish the run: make train RECIPE=...")
     if not weights & names:
@@ -70,6 +73,8 @@ def tokenizer_faults(folder: Path) -> Iterator[Fault]:
         yield Fault(key="tokenizer", value=len(tokenizer), rule=f"has more tokens than the model has rows ({rows})")
     if tokenizer.chat_template:
         yield from _template_faults(tokenizer, run)
+        if is_reward_model(run.config.get("architectures")):
+            return
         stops = GenerationConfig.from_pretrained(folder).eos_token_id
         stated = set(stops if isinstance(stops, list) else [] if stops is None else [stops])
         for token in sorted(set(stop_token_ids(tokenizer)) - stated):
@@ -109,6 +114,17 @@ def answer_faults(folder: Path) -> Iterator[Fault]:
         yield Fault(key="model", rule="gives logits that are not finite", remedy="look at training_curves.png")
     if output.shape[1] <= inputs["input_ids"].shape[1]:
         yield Fault(key="model", rule="generates nothing", remedy="check generation_config.json")
+
+
+def score_faults(folder: Path) -> Iterator[Fault]:
+    """What is wrong once a reward model is loaded and scores something. Takes as much memory as the weights."""
+    from alignment.scoring.load import load_scorer
+
+    question = {"role": "user", "content": "Why does bread rise?"}
+    try:
+        load_scorer(folder).score([[question, {"role": "assistant", "content": "Yeast makes gas of sugar."}]])
+    except UserError as error:
+        yield from error.faults
 
 
 def _tokenizer(folder: Path, run: FinishedRun) -> PreTrainedTokenizerBase:

@@ -74,11 +74,13 @@ def _index_faults(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> Ite
 def _expected(folder: Path, *, trust_remote_code: bool) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """Names and shapes of the architecture's weights, and the names of those that are tied to others."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
+
+    from alignment.modeling.auto_class import auto_class, is_reward_model
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
+        model = auto_class(scores=is_reward_model(config.architectures)).from_config(
             config, trust_remote_code=trust_remote_code, attn_implementation="eager"
         )
     tied = set(model.all_tied_weights_keys)

@@ -193,6 +193,19 @@ def _planned_steps(s: Settings) -> Iterator[Fault]:
         )
 
 
+def _answers(s: Settings) -> Iterator[Fault]:
+    """What asks the trained model something."""
+    if s.method is None or not METHODS[s.method].reward_model:
+        return
+    for key in ("sample_evaluation", "sample_every", "evaluation"):
+        if s.stated.get(key):
+            yield Fault(
+                key=key,
+                rule=f"needs a model that answers, and {s.method} trains one that scores",
+                remedy="remove it; eval_strategy: steps says how many held-out pairs it ranks rightly",
+            )
+
+
 def _packing(s: Settings) -> Iterator[Fault]:
     """What would not do in a packed row what it does in a padded one."""
     if s.method is None or not METHODS[s.method].shares_prompts or not (s.sound("packing") and s["packing"]):
@@ -219,6 +232,7 @@ RULES: tuple[Rule, ...] = (
     _attention,
     _batch,
     _planned_steps,
+    _answers,
     _packing,
     *SCHEDULE_RULES,
     *METRIC_RULES,

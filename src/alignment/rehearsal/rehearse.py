@@ -130,7 +130,7 @@ def _life(stages: Stages, settings: Mapping[str, Any], recipe: Path, scratch: Pa
         stage.saw = _check_training(out, settings)
 
     with stages.stage("reload and answer") as stage:
-        stage.saw = _answer(out, rows)
+        stage.saw = (_score if METHODS[settings["method"]].reward_model else _answer)(out, rows)
 
     with stages.stage("model card") as stage:
         from huggingface_hub import ModelCard
@@ -165,6 +165,15 @@ def _answer(out: Path, rows: Rows) -> str:
     with redirect_stdout(io.StringIO()):
         said = answer(ModelArguments(model_name_or_path=str(out)), _question(rows), max_new_tokens=8)
     return f"answers with {len(said)} characters of nonsense, as a random model must"
+
+
+def _score(out: Path, rows: Rows) -> str:
+    from alignment.scoring import load_scorer
+
+    question = {"role": "user", "content": _question(rows)}
+    answers = [{"role": "assistant", "content": content} for content in ("Yes.", "No, it is not.")]
+    scores = load_scorer(out).score([[question, answer] for answer in answers])
+    return f"scores two answers with {scores[0]:.3g} and {scores[1]:.3g}"
 
 
 def _question(rows: Rows) -> str:

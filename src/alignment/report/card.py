@@ -72,7 +72,7 @@ def card_data(run: FinishedRun, method: Method, *, repository: str) -> ModelCard
         language=list(known.languages) or None,
         license=model.get("license") or known.license,
         library_name="transformers",
-        pipeline_tag="text-generation",
+        pipeline_tag="text-classification" if method.reward_model else "text-generation",
         base_model=None if model["source"] == "local" else model["base_model"],
         datasets=_hub_datasets(run) or None,
         tags=[
@@ -101,6 +101,7 @@ def _context(run: FinishedRun, method: Method, data: ModelCardData, repository: 
             *sections.glance_rows(run, link, data.license),
             *sections.tracking_rows(run),
         ],
+        "scores": method.reward_model,
         "dtype": run.config.get("dtype") or "auto",
         "has_chat_template": run.has_chat_template,
         "stop_tokens": stops,

@@ -131,8 +131,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
 
         set_seed(config.seed)  # adapters are initialized before the Trainer seeds
         journal.doing("loading the model", "model_name_or_path")
-        policy = load_policy(recipe.model)
-        adapters = lora_config(recipe.model)
+        policy = load_policy(recipe.model, scores=method.reward_model)
+        adapters = lora_config(recipe.model, scores=method.reward_model)
         check_targets(policy, adapters)
         journal.doing("preparing the trainer")
         trainer = method.trainer_class()(
@@ -170,7 +170,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             raise
         journal.doing(f"saving the model to {folder.path}")
         state.print(f"Saving the model to {folder.path} ...")
-        save_final(trainer, tokenizer, folder.path, arguments=recipe.model)
+        save_final(trainer, tokenizer, folder.path, arguments=recipe.model, scores=method.reward_model)
         journal.doing(f"measuring and reporting the trained model, saved in {folder.path}", "sample_evaluation")
         after = measured(recipe, as_saved(recipe.model, str(folder.path)), tokenizer, "After training")
         if state.is_main_process:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers.utils import logging
 
 from alignment.errors import Fault, SetupError, UserError, did_you_mean, sentence_of
 from alignment.hub.bundled import is_bundled
 from alignment.hub.downloads import fetch_model
+from alignment.modeling.auto_class import without_report
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _INDEX = "model.safetensors.index.json"
@@ -133,13 +133,8 @@ def check_loaded(name: str, info: dict[str, Any], *, unused: tuple[str, ...]) ->
 @contextmanager
 def loading(name: str) -> Iterator[None]:
     """`explained`, without the library's report of weights that do not fit: `check_loaded` tells of them."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with explained(name):
-            yield
-    finally:
-        logging.set_verbosity(level)
+    with explained(name), without_report():
+        yield
 
 
 @contextmanager

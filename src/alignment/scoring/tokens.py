@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from alignment.data.chat import render
 from alignment.data.pairs import RowFault
+from alignment.data.tokenize import with_one_bos
 from alignment.errors import DataError, Fault, SetupError, sentence_of
 from alignment.recipe.chat_templates import resolve_chat_template
 from alignment.scoring.scorer import Conversation, row_name
@@ -110,13 +111,7 @@ def encode_messages(
         RowFault: the chat template refuses the messages.
     """
     text = render([dict(message) for message in messages], tokenizer, add_generation_prompt=add_generation_prompt)
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    bos = tokenizer.bos_token_id
-    if bos is None:
-        return ids
-    opening = next((at for at, token in enumerate(ids) if token != bos), len(ids))
-    adds_one = list(tokenizer("")["input_ids"])[:1] == [bos]
-    return [bos, *ids[opening:]] if opening or adds_one else ids
+    return with_one_bos(list(tokenizer(text, add_special_tokens=False)["input_ids"]), tokenizer)
 
 
 def _too_long(row: int, length: int, limit: int) -> Fault:
