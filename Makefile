@@ -19,7 +19,8 @@ CUDA       := .venv-cuda
 CUDA_NEEDS := accelerate jinja2 numpy peft psutil pydantic pytest pyyaml rich safetensors transformers
 
 yes         = $(filter 1 true yes,$(1))
-PUSH        = $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
+WHERE       = $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
+PUBLISHED   = $(if $(call yes,$(PUSH)),--push_to_hub true) $(if $(HUB_DATASET_ID),--hub_dataset_id $(HUB_DATASET_ID)) $(if $(call yes,$(PRIVATE)),--hub_private_repo true) $(if $(REVISION),--hub_revision $(REVISION))
 
 EVALUATE    = $(if $(SUITE),--suite "$(SUITE)") $(if $(MODEL),--model "$(MODEL)") $(if $(COMPARE),--compare "$(COMPARE)") $(if $(call yes,$(FRESH)),--fresh)
 
@@ -42,7 +43,7 @@ WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --co
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train pairs generate evaluate push bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse train pairs generate evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -76,8 +77,8 @@ rehearse: $(READY) ## live through a recipe in small: ZeRO-3 on two CPU processe
 train: $(READY) ## train a recipe; the same command continues an interrupted run
 	@$(LAUNCH) scripts/train.py --config $(RECIPE) $(ARGS)
 
-pairs: $(READY) ## make preference pairs of a model's own answers; the same command continues
-	@$(WORKERS) scripts/pairs.py --config $(RECIPE) $(ARGS)
+pairs: $(READY) ## make preference pairs of a model's own answers; the same command continues; PUSH=1 publishes
+	@$(WORKERS) scripts/pairs.py --config $(RECIPE) $(PUBLISHED) $(ARGS)
 
 generate: $(READY) ## ask the trained model: PROMPT="..."
 	@$(ALIGNMENT) generate $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
@@ -86,7 +87,10 @@ evaluate: $(READY) ## measure the trained model: SUITE="preferences ..." MODEL= 
 	@$(ALIGNMENT) evaluate $(RECIPE) $(EVALUATE) $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
-	@$(ALIGNMENT) push $(RECIPE) $(PUSH) $(ARGS)
+	@$(ALIGNMENT) push $(RECIPE) $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(WHERE) $(ARGS)
+
+push-data: $(READY) ## publish preference pairs: HUB_DATASET_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
+	@$(ALIGNMENT) push-data $(RECIPE) $(if $(HUB_DATASET_ID),--hub_dataset_id $(HUB_DATASET_ID)) $(WHERE) $(ARGS)
 
 bench: $(READY) ## speed and memory against the reference's method and TRL, and what ZeRO-3 costs, on CPU
 	@$(PY) benchmarks/cpu.py $(ARGS) && $(PY) benchmarks/zero3_overhead.py

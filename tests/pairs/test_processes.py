@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from paired import ROOT
 
 from alignment.run.make_pairs import make_pairs
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import alignment
-from alignment.cli import check, data, evaluate, generate, pairs, push, rehearse, train
+from alignment.cli import check, data, evaluate, generate, pairs, push, push_data, rehearse, train
 from alignment.cli.arguments import OVERRIDABLE
 from alignment.cli.exit import guarded, leave
 
@@ -41,6 +41,7 @@ for _command in (
     generate.generate,
     evaluate.evaluate,
     push.push,
+    push_data.push_data,
 ):
     app.command(context_settings=OVERRIDABLE)(guard(_command))
 

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from alignment.publish.plan import Plan
 
 
+Private = Annotated[bool, typer.Option("--private", help="Make the repository private.")]
+Revision = Annotated[
+    str | None,
+    typer.Option("--revision", metavar="BRANCH", help="Branch to write to, made when absent (main)."),
+]
+Tag = Annotated[str | None, typer.Option("--tag", help="Tag to set on the publication.")]
+DryRun = Annotated[bool, typer.Option("--dry_run", help="Verify, list files and sizes, show the card; send nothing.")]
+
+
 def push(
     words: Words = None,
     config: Config = None,
@@ -22,15 +31,10 @@ def push(
         str | None,
         typer.Option("--hub_model_id", metavar="OWNER/NAME", help="Where to; the recipe's hub_model_id when absent."),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
-    revision: Annotated[
-        str | None,
-        typer.Option("--revision", metavar="BRANCH", help="Branch to write to, made when absent (main)."),
-    ] = None,
-    tag: Annotated[str | None, typer.Option("--tag", help="Tag to set on the publication.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry_run", help="Verify, list files and sizes, show the card; send nothing.")
-    ] = False,
+    private: Private = False,
+    revision: Revision = None,
+    tag: Tag = None,
+    dry_run: DryRun = False,
     skip_reload: Annotated[
         bool, typer.Option("--skip_reload", help="Do not load the model before it is sent.")
     ] = False,
@@ -49,14 +53,15 @@ def push(
     wanted = replace(wanted, private=private or wanted.private, revision=revision or wanted.revision, tag=tag)
     if dry_run:
         plan = plan_publication(folder, repository=wanted.repository)
-        _show(plan, wanted)
+        show(plan, wanted)
         verify_folder(folder, plan, reload=not skip_reload)
         print("\nFit to be published. Nothing was sent (dry run).")
         return
     tell(publish(folder, wanted, reload=not skip_reload), wanted)
 
 
-def _show(plan: Plan, destination: Destination) -> None:
+def show(plan: Plan, destination: Destination) -> None:
+    """Print what would be published: files, sizes and the card."""
     from rich.console import Console
     from rich.table import Table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub import HfApi, constants, get_token
 
@@ -14,7 +14,7 @@ from alignment.hub.errors import LOG_IN, explained, retrying
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where a model goes."""
+    """Where a model or a data set goes."""
 
     repository: str
     """`owner/name`, or `name` alone for one's own account."""
@@ -24,6 +24,12 @@ class Destination:
     """Branch; made when it does not exist. `main` when absent."""
     tag: str | None = None
     """Tag set on the publication."""
+    kind: Literal["model", "dataset"] = "model"
+
+    @property
+    def key(self) -> str:
+        """The recipe key that names it."""
+        return f"hub_{self.kind}_id"
 
     @property
     def branch(self) -> str:
@@ -43,17 +49,17 @@ def check_destination(destination: Destination, *, api: HfApi | None = None) -> 
     if get_token() is None and (api is None or not api.token):
         raise SetupError(Fault(key="HF_TOKEN", rule="is not set, and nobody is logged in", remedy=LOG_IN))
     api = api or HfApi()
-    with explained(repository, key="hub_model_id"):
+    with explained(repository, key=destination.key):
         who = retrying(api.whoami, what="Asking the Hub who we are")
     name, owners = who["name"], [who["name"], *(org["name"] for org in who.get("orgs", []))]
     full = repository if "/" in repository else f"{name}/{repository}"
     owner, _, short = full.partition("/")
     if not short or "/" in short:
-        raise SetupError(Fault(key="hub_model_id", value=repository, rule="must be name or owner/name"))
+        raise SetupError(Fault(key=destination.key, value=repository, rule="must be name or owner/name"))
     if owner not in owners:
         raise SetupError(
             Fault(
-                key="hub_model_id",
+                key=destination.key,
                 value=full,
                 rule=f"belongs to {owner}, and your token is that of {name}",
                 remedy=f"push to {name}/{short}, or ask {owner} for write access; nothing was sent",

@@ -9,7 +9,7 @@ from alignment.errors import Fault, SetupError, UserError
 
 if TYPE_CHECKING:
     from alignment.hub.account import Destination
-    from alignment.publish.publish import Receipt
+    from alignment.publish.send import Receipt
     from alignment.recipe import Recipe
 
 

@@ -109,6 +109,8 @@ class Plan:
     """Names in the folder that stay there; folders end with a slash."""
     card_kept: bool
     """Whether the card was edited by hand and goes as it is."""
+    stale: tuple[str, ...]
+    """Patterns of files of an earlier publication that would be loaded beside the planned ones."""
 
     @property
     def bytes(self) -> int:
@@ -131,25 +133,31 @@ def plan_publication(folder: Path, *, repository: str) -> Plan:
     Raises:
         SetupError: the folder holds no finished run.
     """
-    fresh = str(build_card(folder, repository=repository))
-    card_path = folder / CARD
-    card_kept = card_path.is_file() and edited_by_hand(card_path.read_text(encoding="utf-8"))
-    changed: dict[str, bytes] = {} if card_kept else {CARD: fresh.encode()}
+    fresh = build_card(folder, repository=repository)
+    card_kept = keeps_card(folder)
+    changed: dict[str, bytes] = {} if card_kept else {CARD: str(fresh).encode()}
 
     names = sorted({*_names(folder), *changed})
     chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
     return Plan(
         files=tuple(PlannedFile(name, changed.get(name, folder / name)) for name in chosen),
-        left_out=tuple(_left_out(folder, set(chosen))),
+        left_out=tuple(left_out(folder, set(chosen))),
         card_kept=card_kept,
+        stale=_STALE,
     )
+
+
+def keeps_card(folder: Path) -> bool:
+    """Whether the card in a folder is its author's, and goes as it is."""
+    path = folder / CARD
+    return path.is_file() and edited_by_hand(path.read_text(encoding="utf-8"))
 
 
 def stale_files(remote: Mapping[str, object], plan: Plan) -> list[str]:
     """Files of an earlier publication that would be loaded beside, or instead of, the planned ones."""
     planned = {file.name for file in plan.files}
     return sorted(
-        name for name in remote if name not in planned and any(fnmatchcase(name, pattern) for pattern in _STALE)
+        name for name in remote if name not in planned and any(fnmatchcase(name, pattern) for pattern in plan.stale)
     )
 
 
@@ -159,7 +167,8 @@ def _names(folder: Path) -> Iterator[str]:
         yield from (path.relative_to(folder).as_posix() for path in folder.glob(pattern) if path.is_file())
 
 
-def _left_out(folder: Path, chosen: set[str]) -> Iterator[str]:
+def left_out(folder: Path, chosen: set[str]) -> Iterator[str]:
+    """Names in the folder that stay there, given those that go."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not any(name.startswith(f"{path.name}/") for name in chosen):
             yield f"{path.name}/"

@@ -1,219 +1,40 @@
-"""A finished run to the Hub: verified before, one commit, compared after. Run again, it goes on or does nothing."""
+"""A finished run to the Hub: verified before, sent in one commit, compared after."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-
-from alignment.errors import Fault, SetupError
-from alignment.hub.account import Destination, check_destination
-from alignment.hub.errors import brief, explained, may_pass, retrying
+from alignment.hub.account import Destination
 from alignment.output.finished_run import FinishedRun
-from alignment.publish.plan import Plan, PlannedFile, plan_publication, stale_files
+from alignment.publish.plan import plan_publication
+from alignment.publish.send import Receipt, send
 from alignment.publish.verify import verify_folder
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
-
-_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
-    """What is on the Hub now."""
-
-    repository: str
-    """`owner/name`."""
-    commit: str
-    """The commit that holds every planned file."""
-    url: str
-    """Page of that commit."""
-    sent: bool
-    """Whether a commit was made; `False` when the Hub had all of it already."""
+    from huggingface_hub import HfApi
 
 
 def publish(folder: Path, destination: Destination, *, reload: bool = True, api: HfApi | None = None) -> Receipt:
     """Publish the finished run in `folder`.
 
-    Large files are uploaded first and are addressed by content, so that an interrupted upload goes on with the files
-    that are still missing; one commit then shows everything at once. A dropped connection or a server in trouble is
-    tried again.
-
     Args:
         folder: `output_dir` of a finished run.
         destination: where it goes.
         reload: load the model and let it answer before anything is sent.
-        api: client of the Hub; the default one reads `HF_TOKEN`, `HF_ENDPOINT` and the login of this machine.
+        api: as for `send`.
 
     Raises:
         SetupError: no finished run, not fit to be published, no right to write there, or the Hub cannot take it.
     """
-    api = api or HfApi()
-    FinishedRun(folder).manifest  # noqa: B018  fails at once where there is no finished run
-    destination = replace(destination, repository=check_destination(destination, api=api))
-    with explained(destination.repository, key="hub_model_id", revision=destination.revision):
-        _check_existing(api, destination)
-    plan = plan_publication(folder, repository=destination.repository)
-    verify_folder(folder, plan, reload=reload)
-    with explained(destination.repository, key="hub_model_id", revision=destination.revision):
-        _check_tag(api, destination, plan)
-        _prepare(api, destination)
-        commit, sent = _commit(api, destination, plan, _title(folder))
-        _compare(destination, plan, _listing(api, destination.repository, commit))
-        _tag(api, destination, commit)
-    url = f"{api.endpoint}/{destination.repository}/commit/{commit}"
-    return Receipt(repository=destination.repository, commit=commit, url=url, sent=sent)
-
-
-def _check_existing(api: HfApi, destination: Destination) -> None:
-    """A repository that is there already must suit what is asked for."""
-    try:
-        info = retrying(lambda: api.model_info(destination.repository), what="Looking for the repository")
-    except RepositoryNotFoundError:
-        return
-    if destination.private and not info.private:
-        raise SetupError(
-            Fault(
-                key="hub_model_id",
-                value=destination.repository,
-                rule="exists and is public, and PRIVATE=1 asks for a private one",
-                remedy="choose another name, or make it private in its settings on the Hub; nothing was sent",
-            )
-        )
-    tags = {tag.name for tag in retrying(lambda: api.list_repo_refs(info.id), what="Reading its branches").tags}
-    if destination.revision in tags:
-        raise SetupError(Fault(key="REVISION", value=destination.revision, rule="is a tag", remedy="name a branch"))
-
-
-def _check_tag(api: HfApi, destination: Destination, plan: Plan) -> None:
-    """A tag is never moved: one that exists must already hold exactly this."""
-    if destination.tag is None or (target := _tag_target(api, destination)) is None:
-        return
-    if _differences(plan, _listing(api, destination.repository, target)):
-        raise SetupError(
-            Fault(
-                key="TAG",
-                value=destination.tag,
-                rule=f"exists on {destination.repository} and holds something else",
-                remedy="choose another name; nothing was sent",
-            )
-        )
-
-
-def _tag_target(api: HfApi, destination: Destination) -> str | None:
-    try:
-        refs = retrying(lambda: api.list_repo_refs(destination.repository), what="Reading its tags")
-    except RepositoryNotFoundError:
-        return None
-    return next((tag.target_commit for tag in refs.tags if tag.name == destination.tag), None)
-
-
-def _prepare(api: HfApi, destination: Destination) -> None:
-    """The repository and the branch exist afterwards."""
-    repository = destination.repository
-    retrying(
-        lambda: api.create_repo(repository, private=destination.private, exist_ok=True), what="Making the repository"
+    title = _title(folder)  # fails at once where there is no finished run
+    return send(
+        destination,
+        lambda repository: plan_publication(folder, repository=repository),
+        lambda plan: verify_folder(folder, plan, reload=reload),
+        title=title,
+        api=api,
     )
-    if destination.revision is not None:
-        branch = destination.revision
-        retrying(lambda: api.create_branch(repository, branch=branch, exist_ok=True), what="Making the branch")
-
-
-def _commit(api: HfApi, destination: Destination, plan: Plan, title: str) -> tuple[str, bool]:
-    """Bring the branch to hold the plan; returns its commit and whether we made one.
-
-    Where an answer got lost nobody knows whether the commit was made, so every attempt looks first. `parent_commit`
-    makes the Hub refuse a second commit on the same state.
-    """
-    repository, sent = destination.repository, False
-    for attempt in range(1, _ATTEMPTS + 1):
-        head = retrying(lambda: api.model_info(repository, revision=destination.branch).sha, what="Reading its head")
-        assert head is not None, "the Hub tells the commit of a branch"
-        remote = _listing(api, repository, head)
-        stale = stale_files(remote, plan)
-        if not stale and not _differences(plan, remote):
-            return head, sent
-        operations = [CommitOperationAdd(file.name, _content(file)) for file in plan.files]
-        removals = [CommitOperationDelete(name) for name in stale]
-        try:
-            sent = True
-            api.create_commit(
-                repository,
-                [*operations, *removals],
-                commit_message=title,
-                revision=destination.branch,
-                parent_commit=head,
-            )
-        except Exception as error:
-            if attempt == _ATTEMPTS or not (_moved(error) or any(map(may_pass, _chain(error)))):
-                raise
-            print(f"Uploading: {brief(error)}; going on where it stopped", file=sys.stderr, flush=True)
-    return retrying(lambda: str(api.model_info(repository, revision=destination.branch).sha), what="Reading"), sent
-
-
-def _content(file: PlannedFile) -> str | bytes:
-    return file.source if isinstance(file.source, bytes) else str(file.source)
-
-
-def _moved(error: Exception) -> bool:
-    """Whether the branch moved since we looked: someone pushed, or our own commit arrived and its answer did not."""
-    return isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code == 412
-
-
-def _chain(error: BaseException | None) -> list[Exception]:
-    found = []
-    while isinstance(error, Exception):
-        found.append(error)
-        error = error.__cause__
-    return found
-
-
-def _listing(api: HfApi, repository: str, commit: str) -> dict[str, RepoFile]:
-    """Path -> file of a commit."""
-    from huggingface_hub.hf_api import RepoFile
-
-    entries = retrying(
-        lambda: list(api.list_repo_tree(repository, recursive=True, revision=commit)), what="Listing its files"
-    )
-    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-
-
-def _differences(plan: Plan, remote: Mapping[str, RepoFile]) -> list[str]:
-    """Names of planned files that the Hub lacks or holds with another size or content."""
-    return [file.name for file in plan.files if not _same(file, remote.get(file.name))]
-
-
-def _same(file: PlannedFile, found: RepoFile | None) -> bool:
-    if found is None or found.size != file.size:
-        return False
-    return found.lfs.sha256 == file.sha256 if found.lfs is not None else found.blob_id == file.git_oid
-
-
-def _compare(destination: Destination, plan: Plan, remote: Mapping[str, RepoFile]) -> None:
-    wrong = _differences(plan, remote)
-    if wrong:
-        raise SetupError(
-            Fault(
-                key=destination.repository,
-                rule=f"does not hold what was sent: {', '.join(wrong)}",
-                remedy="run the same command again; it sends only what is missing",
-            )
-        )
-
-
-def _tag(api: HfApi, destination: Destination, commit: str) -> None:
-    if destination.tag is not None:
-        tag = destination.tag
-        retrying(
-            lambda: api.create_tag(destination.repository, tag=tag, revision=commit, exist_ok=True),
-            what="Setting the tag",
-        )
 
 
 def _title(folder: Path) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from alignment.data.fingerprint import digest_of
-from alignment.errors import DataError, Fault
+from alignment.errors import DataError, Fault, SetupError, UserError
 from alignment.files import write_text
+from alignment.hub.account import check_destination
 from alignment.pairs.dataset import test_prompts, write_splits
 from alignment.pairs.generate import answer_settings, chat_template, draw_answers, draws_of
 from alignment.pairs.prompts import Measure, Prompts, read_prompts
@@ -20,6 +21,8 @@ from alignment.pairs.score import score_answers, score_settings
 from alignment.pairs.select import all_there, selected
 from alignment.pairs.statistics import Statistics
 from alignment.pairs.workers import this_worker, wait_until
+from alignment.publish.finished import tell
+from alignment.publish.pairs import destination_of_pairs, publish_pairs
 from alignment.recipe.pairs_recipe import PairsRecipe
 from alignment.report.pairs_card import build_pairs_card
 from alignment.report.pairs_manifest import PAIRS_MANIFEST, changed_files, read_pairs_manifest, write_pairs_manifest
@@ -45,7 +48,9 @@ def make_pairs(recipe: PairsRecipe) -> Made | None:
         UserError: whatever hinders it; what was made so far is kept.
     """
     worker = this_worker(gpus=recipe.settings.generation.tensor_parallel)
-    folder = recipe.folder
+    folder, publishes = recipe.folder, recipe.settings.push_to_hub and worker.rank == 0
+    if publishes:  # who may not write there is told now, and not when all is made
+        check_destination(destination_of_pairs(recipe))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with worker.lock(folder):
@@ -59,7 +64,23 @@ def make_pairs(recipe: PairsRecipe) -> Made | None:
         if worker.rank != 0:
             return None
         wait_until(lambda: all_there(recipe, prompts, answers) and all_there(recipe, prompts, scores))
-        return _finish(recipe, prompts, answers, scores)
+        made = _finish(recipe, prompts, answers, scores)
+        if publishes:
+            _publish(recipe)
+        return made
+
+
+def _publish(recipe: PairsRecipe) -> None:
+    wanted = destination_of_pairs(recipe)
+    try:
+        receipt = publish_pairs(recipe.folder, wanted)
+    except UserError as error:
+        rule, remedy = (
+            f"are finished and safe in {recipe.folder}",
+            f"push them later: make push-data RECIPE={recipe.name}",
+        )
+        raise SetupError([*error.faults, Fault(key="the pairs", rule=rule, remedy=remedy)]) from error
+    tell(receipt, wanted)
 
 
 def _finish(recipe: PairsRecipe, prompts: Prompts, answers: Records, scores: Records) -> Made:
