@@ -383,3 +383,33 @@ def test_rows_without_two_answers_are_refused_with_what_to_do(row, kind, message
         with pytest.raises(DataError) as caught:
             check_rows(rows, kind=kind)
         assert message in str(caught.value)
+
+
+def test_rows_of_no_shape_are_told_by_the_columns_they_have():
+    bad_call = [{"from": "human", "value": "q"}, {"from": "function_call", "value": "f(x)"}]
+    with pytest.raises(DataError, match=r"function call as unreadable text: conversations\[1\] is no JSON: 'f\(x\)'"):
+        read({"conversations": bad_call}, "conversation")
+    with pytest.raises(DataError, match="not a text: input is a number, 3"):
+        read({"instruction": "q", "output": ["a", "b"], "input": 3})
+    with pytest.raises(DataError, match="has no column messages or completion or chosen; its columns are foo"):
+        read({"foo": "q"}, "conversation")
+
+
+def test_a_transcript_is_never_read_as_the_words_of_a_user():
+    asked = "\n\nHuman: q\n\nAssistant:"
+    for row, stated in (
+        ({"prompt": asked, **ANSWERS}, "pairs"),
+        ({"question": asked, **ANSWERS}, "instruction_pairs"),
+        ({"prompt": asked, "completion": "good"}, "conversations"),
+    ):
+        with pytest.raises(DataError, match="prompt is a transcript: dataset_format: transcript"):
+            read(row, FORMATS[stated].gives, dataset_format=stated)
+
+
+def test_a_prompt_beside_messages_repeats_them():
+    row = {"messages": [ASK, GOOD], "prompt": "q"}
+    assert read(row, "conversation") == ("conversations", [ASK, GOOD])
+    with pytest.raises(DataError, match="column prompt is not read"):
+        read({**row, "prompt": "else"}, "conversation")
+    with pytest.raises(DataError, match="can be read in two ways, row 0 as conversations"):
+        read({**row, "text": "q good"}, "conversation")

@@ -199,7 +199,8 @@ def test_tools_are_schemas_or_the_text_of_them():
     [
         ({"messages": [ASK]}, "wrong roles"),
         ({"messages": None}, "null value"),
-        ({"text": "x"}, "missing column"),
+        ({"words": "x"}, "missing column"),
+        ({"text": " "}, "empty text"),
         ({"completion": "good"}, "missing prompt"),
         ({"messages": [ASK, {**GOOD, "content": ""}]}, "empty completion"),
     ],

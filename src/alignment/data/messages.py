@@ -26,6 +26,8 @@ NOT_CARRIED = {
 }
 """What would change the tokens if it were read, and is not: refused by name, with the remedy."""
 
+_PLAIN = {"role", "content"}
+
 LONGEST = 8 * 2**20
 """Bytes of one row: some two million tokens, of which a tokenizer makes two gigabytes of memory."""
 
@@ -46,7 +48,8 @@ def read_messages(value: object, name: str) -> list[Message]:
         raise RowFault("not a list of messages", f"{name} is {kind_of(value)}")
     if not value:
         raise RowFault("empty list of messages", f"{name} has no message")
-    return joined_calls([_message(message, f"{name}[{position}]") for position, message in enumerate(value)], value)
+    messages = [_message(message, f"{name}[{position}]") for position, message in enumerate(value)]
+    return joined_calls(messages, value) if any("tool_calls" in message for message in messages) else messages
 
 
 def from_text(value: object, name: str) -> object:
@@ -140,6 +143,8 @@ def _is_message(value: object) -> bool:
 def _message(value: object, name: str) -> Message:
     if not isinstance(value, Mapping):
         raise RowFault("not a list of messages", f"{name} is {kind_of(value)}, not a message")
+    if value.keys() == _PLAIN and value["role"] in ROLES and isinstance(value["content"], str):  # nearly all of them
+        return {"role": value["role"], "content": read_text(value["content"], f"{name}.content")}
     named = {field: f"{name}.{key_in(value, field)}" for field in ("role", "content")}
     value = respelled(value, name)
     more = {key: value[key] for key in CARRIED if value.get(key) is not None and value[key] != []}

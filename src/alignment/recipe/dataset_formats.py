@@ -10,6 +10,7 @@ PreferenceFormat = Literal[
     "instruction_pairs",
     "context_pairs",
     "swift_pairs",
+    "openai_pairs",
     "ranked_output",
     "scored_answers",
     "rated_answers",
@@ -18,7 +19,7 @@ PreferenceFormat = Literal[
 SCORED_FORMATS = ("scored_answers", "rated_answers")
 """Formats whose pairs `selection` picks."""
 
-ConversationFormat = Literal["conversations", "sharegpt", "alpaca", "text"]
+ConversationFormat = Literal["conversations", "sharegpt", "alpaca", "transcripts", "text"]
 DatasetFormat = Literal["auto", PreferenceFormat, ConversationFormat]
 
 PREFERENCE_FORMATS: tuple[str, ...] = get_args(PreferenceFormat)

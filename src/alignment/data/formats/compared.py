@@ -35,6 +35,12 @@ def _by_number(first: int) -> Callable[[object, str], int | None]:
     return better
 
 
+def _by_flag(value: object, name: str) -> int | None:
+    if value not in (0, 1):
+        raise RowFault("not a preference", f"{name} is {shown(value)}, not 1 for the first or 0 for the second")
+    return int(value == 0)
+
+
 def _by_name(value: object, name: str) -> int | None:
     word = text_of({name: value}, name).strip().lower()
     if word.startswith(("tie", "both")):
@@ -50,6 +56,7 @@ _VERDICTS: dict[str, Callable[[object, str], int | None]] = {
     "preference_strength": _by_sign,
     "better_response_id": _by_number(0),
     "preference": _by_number(1),
+    "labels": _by_flag,
     "winner": _by_name,
 }
 """Column -> which of two answers it prefers (0 or 1), or neither. A strength below 0 speaks for the first."""
@@ -92,6 +99,7 @@ RANKED_OUTPUT = Format(
     gives="preference",
     shape="instruction (and input) with output: [better, worse]",
     columns=(*QUESTIONS, "input", "history", "output"),
+    needs=((*QUESTIONS, "input"), ("output",)),
     recognizes=_is_ranked_output,
     convert=_ranked_output,
 )
@@ -100,6 +108,7 @@ COMPARED_ANSWERS = Format(
     gives="preference",
     yields_to=MADE,
     shape="prompt or context, two responses, and which of them is preferred",
+    needs=(ASKED, tuple(one for one, _ in _TWO), tuple(other for _, other in _TWO), tuple(_VERDICTS)),
     columns=(*ASKED, *dict.fromkeys(column for pair in _TWO for column in pair), *_VERDICTS),
     recognizes=_is_compared,
     convert=_compared,

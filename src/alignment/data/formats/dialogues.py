@@ -113,6 +113,30 @@ def _sharegpt(row: Row) -> Row:
     return {"messages": dialogue_of(row, CONVERSATIONS[:2])}
 
 
+def _is_openai_pair(row: Row) -> bool:
+    asked = row.get("input")
+    return (
+        isinstance(asked, Mapping)
+        and is_messages(asked.get("messages"))
+        and all(is_messages(row.get(side)) for side in _OPENAI_SIDES)
+    )
+
+
+def _openai_pair(row: Row) -> Row:
+    asked = row.get("input")
+    if not isinstance(asked, Mapping):
+        raise RowFault("not an input", f"input is {kind_of(asked)}, {shown(asked)}, not an object with messages")
+    chosen, rejected = (answer_of(row.get(side), side) for side in _OPENAI_SIDES)
+    tools = {"tools": asked["tools"]} if asked.get("tools") else {}
+    return {
+        **tools,
+        "prompt": read_messages(asked.get("messages"), "input.messages"),
+        "chosen": chosen,
+        "rejected": rejected,
+    }
+
+
+_OPENAI_SIDES = ("preferred_output", "non_preferred_output")
 _WORSE = ("rejected_response", "rejected_messages")
 
 CONTEXT_PAIRS = Format(
@@ -120,6 +144,7 @@ CONTEXT_PAIRS = Format(
     gives="preference",
     shape="messages or conversations up to the answer, with chosen and rejected as one message or text each",
     columns=(*_CONTEXTS, *_SIDES),
+    needs=(_CONTEXTS, ("chosen",), ("rejected",)),
     recognizes=_is_context_pair,
     convert=_context_pair,
 )
@@ -128,14 +153,25 @@ SWIFT_PAIRS = Format(
     gives="preference",
     shape="messages with the chosen answer last, and rejected_response or rejected_messages",
     columns=(*CONVERSATIONS, *_WORSE),
+    needs=(CONVERSATIONS, _WORSE),
     recognizes=_is_swift_pair,
     convert=_swift_pair,
+)
+OPENAI_PAIRS = Format(
+    name="openai_pairs",
+    gives="preference",
+    shape="input with messages, preferred_output and non_preferred_output",
+    columns=("input", *_OPENAI_SIDES),
+    needs=(("input",), *((side,) for side in _OPENAI_SIDES)),
+    recognizes=_is_openai_pair,
+    convert=_openai_pair,
 )
 SHAREGPT = Format(
     name="sharegpt",
     gives="conversation",
     shape="conversations, a list of turns (from and value, or role and content)",
     columns=CONVERSATIONS[:2],
+    needs=(CONVERSATIONS[:2],),
     recognizes=_is_sharegpt,
     convert=_sharegpt,
 )

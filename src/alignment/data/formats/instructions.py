@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alignment.data.formats.fields import history_of, is_text, stated, text_of, the_one
 from alignment.data.formats.row_format import Format, Row
+from alignment.data.formats.transcripts import IS_TRANSCRIPT, is_question
 from alignment.data.messages import Message, RowFault
 
 QUESTIONS = ("instruction", "question", "query", "prompt")
@@ -25,6 +26,8 @@ def question_of(row: Row) -> list[Message]:
     Raises:
         RowFault: nothing is asked, or two columns ask different things.
     """
+    if not stated(row, (*QUESTIONS, "input")):
+        raise RowFault("missing prompt", f"none of {', '.join(QUESTIONS)} and input says anything")
     if not stated(row, QUESTIONS):
         asked = text_of(row, "input")
     else:
@@ -32,6 +35,8 @@ def question_of(row: Row) -> list[Message]:
         more = row.get("input")
         if more is not None and text_of(row, "input") and more != asked:
             asked = f"{asked}\n{more}" if asked else more
+    if is_question(asked):
+        raise RowFault(IS_TRANSCRIPT, "dataset_format: transcript_pairs or transcripts makes turns of it")
     if not asked.strip():
         raise RowFault("missing prompt", "nothing is asked")
     return [*history_of(row), {"role": "user", "content": asked}]
@@ -40,7 +45,7 @@ def question_of(row: Row) -> list[Message]:
 def asks(row: Row) -> bool:
     """Whether there is a question as text."""
     named = stated(row, (*QUESTIONS, "input"))
-    return bool(named) and all(is_text(row[column]) for column in named)
+    return bool(named) and all(is_text(row[column]) and not is_question(row[column]) for column in named)
 
 
 def _sides(row: Row) -> tuple[str, str] | None:
@@ -73,6 +78,7 @@ INSTRUCTION_PAIRS = Format(
     gives="preference",
     shape="instruction (and input), question or query, with a chosen and a rejected answer as text",
     columns=(*QUESTIONS, "input", "history", *(column for pair in _SIDES for column in pair)),
+    needs=((*QUESTIONS, "input"), tuple(better for better, _ in _SIDES), tuple(worse for _, worse in _SIDES)),
     recognizes=_is_pair,
     convert=_pair,
 )
@@ -81,6 +87,7 @@ ALPACA = Format(
     gives="conversation",
     shape="instruction (and input), question or query, with output, response or answer as text",
     columns=(*QUESTIONS, "input", "history", *_ANSWERS),
+    needs=((*QUESTIONS, "input"), _ANSWERS),
     recognizes=_is_answered,
     convert=_conversation,
 )

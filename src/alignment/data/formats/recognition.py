@@ -17,7 +17,6 @@ from alignment.errors import DataError, Fault, did_you_mean
 SAMPLE = 200
 """Rows by which a format is recognized; every row is checked all the same."""
 
-_CANONICAL: dict[Kind, str] = {"preference": "pairs", "conversation": "conversations"}
 _NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {
     "preference": (("chosen",), ("rejected",)),
     "conversation": (("messages", "completion", "chosen"),),
@@ -63,7 +62,7 @@ def _recognized(rows: Sequence[Row], known: Sequence[str], kind: Kind, asked: As
     found = _found(sample, [each for each in FORMATS.values() if each.gives == kind])
     if not found and kind == "conversation":
         found = _found(sample, [each for each in FORMATS.values() if each.gives == "preference"])
-    return _only(found, sample, kind, name) if found else _canonical(sample, known, kind, asked, name)
+    return _only(found, sample, kind, name) if found else _by_columns(sample, known, kind, asked, name)
 
 
 def _stated(given: str, kind: Kind, name: str) -> str:
@@ -123,20 +122,20 @@ def _reading(row: Row, format_name: str, kind: Kind) -> list[dict[str, Any]] | N
         return None
 
 
-def _canonical(sample: Sequence[Row], known: Sequence[str], kind: Kind, asked: Asked, name: str) -> str:
-    """Rows of no known shape are read as canonical rows, to be told what is wrong with each, if their columns are
-    those."""
+def _by_columns(sample: Sequence[Row], known: Sequence[str], kind: Kind, asked: Asked, name: str) -> str:
+    """The first format that has the columns of rows of no known shape, to tell what is wrong with each of them."""
     refusal = refusal_of(sample, name) if kind == "preference" else None
     conversations = _found(sample, [each for each in FORMATS.values() if each.gives == "conversation"])
     if kind == "preference" and (refusal or conversations):
         raise DataError(refusal or _without_preference(name, next(iter(conversations))))
     columns = [ours for column in known if (ours := asked.name_of(column)) is not None]
+    likely = [each for each in FORMATS.values() if each.gives == kind or kind == "conversation"]
+    for each in sorted(likely, key=lambda each: each.gives != kind):
+        if not known or all(set(group) & set(columns) for group in each.needs):
+            return each.name
     faults = []
-    for alternatives in _NEEDED[kind]:
-        if known and not any(column in columns for column in alternatives):
-            remedy = did_you_mean(alternatives[0], columns)
-            remedy = remedy or f"its columns are {', '.join(columns) or 'none'}; {_OTHERWISE}"
-            faults.append(Fault(key=name, rule=f"has no column {' or '.join(alternatives)}", remedy=remedy))
-    if faults:
-        raise DataError(faults)
-    return _CANONICAL[kind]
+    for needed in _NEEDED[kind]:
+        remedy = did_you_mean(needed[0], columns) or f"its columns are {', '.join(columns) or 'none'}; {_OTHERWISE}"
+        if not set(needed) & set(columns):
+            faults.append(Fault(key=name, rule=f"has no column {' or '.join(needed)}", remedy=remedy))
+    raise DataError(faults)

@@ -33,6 +33,8 @@ class Format:
     """What a row has, for messages."""
     columns: tuple[str, ...]
     """Every column that may be read, beside those of `system` and `tools`."""
+    needs: tuple[tuple[str, ...], ...]
+    """Of each group one column must be there, or the format is not meant."""
     yields_to: tuple[str, ...] = ()
     """Formats that are meant where they are recognized too: `chosen` says more than the scores it was chosen by."""
     recognizes: Callable[[Row], bool]

@@ -108,6 +108,7 @@ SCORED_ANSWERS = Format(
     yields_to=MADE,
     shape="prompt, a list of responses, and a list of scores",
     columns=(*ASKED, *_LISTS, *_SCORES),
+    needs=(ASKED, _LISTS, _SCORES),
     recognizes=_is_scored,
     convert=_scored,
 )
@@ -117,6 +118,7 @@ RATED_ANSWERS = Format(
     yields_to=MADE,
     shape="prompt or context, and a list of completions, each an object with a rank or a score",
     columns=(*ASKED, *_LISTS),
+    needs=(ASKED, _LISTS),
     recognizes=_is_rated,
     convert=_rated,
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from alignment.data.formats.canonical import CONVERSATIONS, PAIRS
 from alignment.data.formats.compared import COMPARED_ANSWERS, RANKED_OUTPUT
-from alignment.data.formats.dialogues import CONTEXT_PAIRS, SHAREGPT, SWIFT_PAIRS
+from alignment.data.formats.dialogues import CONTEXT_PAIRS, OPENAI_PAIRS, SHAREGPT, SWIFT_PAIRS
 from alignment.data.formats.instructions import ALPACA, INSTRUCTION_PAIRS
 from alignment.data.formats.plain_text import TEXT
 from alignment.data.formats.row_format import Format
 from alignment.data.formats.scored import RATED_ANSWERS, SCORED_ANSWERS
-from alignment.data.formats.transcripts import TRANSCRIPT_PAIRS
+from alignment.data.formats.transcripts import TRANSCRIPT_PAIRS, TRANSCRIPTS
 
 FORMATS: dict[str, Format] = {
     found.name: found
@@ -20,6 +20,7 @@ FORMATS: dict[str, Format] = {
         INSTRUCTION_PAIRS,
         CONTEXT_PAIRS,
         SWIFT_PAIRS,
+        OPENAI_PAIRS,
         RANKED_OUTPUT,
         SCORED_ANSWERS,
         RATED_ANSWERS,
@@ -27,6 +28,7 @@ FORMATS: dict[str, Format] = {
         CONVERSATIONS,
         SHAREGPT,
         ALPACA,
+        TRANSCRIPTS,
         TEXT,
     )
 }

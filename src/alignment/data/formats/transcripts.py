@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-from alignment.data.formats.fields import text_of
+from alignment.data.formats.fields import text_of, the_one
 from alignment.data.formats.row_format import Format, Row
 from alignment.data.messages import Message, RowFault, read_text
 from alignment.data.row_fault import shown
+
+IS_TRANSCRIPT = "prompt is a transcript"
+"""The reason of a fault where it would be read as the words of the user."""
+
+_COMPLETIONS = ("completion", "response", "output", "answer")
 
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _QUESTION = re.compile(r"\s*Human:.*\n\nAssistant:\s*\Z", re.DOTALL)
@@ -61,11 +66,33 @@ def _answer(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text.strip()}]
 
 
+def _is_conversation(row: Row) -> bool:
+    answered = any(isinstance(row.get(column), str) for column in _COMPLETIONS)
+    return (is_question(row.get("prompt")) and answered) or is_dialogue(row.get("text"))
+
+
+def _conversation(row: Row) -> Row:
+    if row.get("prompt") is None:
+        return {"messages": turns_of(text_of(row, "text"), "text")}
+    answer = text_of(row, the_one(row, _COMPLETIONS, "answer"))
+    return {"prompt": turns_of(text_of(row, "prompt"), "prompt")[:-1], "completion": _answer(answer)}
+
+
 TRANSCRIPT_PAIRS = Format(
     name="transcript_pairs",
     gives="preference",
     shape="chosen and rejected as whole dialogues, Human: ... Assistant: ..., or such a prompt with two answers",
     columns=("prompt", "chosen", "rejected"),
+    needs=(("chosen",), ("rejected",)),
     recognizes=_is_pair,
     convert=_pair,
+)
+TRANSCRIPTS = Format(
+    name="transcripts",
+    gives="conversation",
+    shape="a prompt as a dialogue, Human: ... Assistant:, with a completion or response, or text with all of it",
+    columns=("prompt", *_COMPLETIONS, "text"),
+    needs=(("prompt", "text"),),
+    recognizes=_is_conversation,
+    convert=_conversation,
 )

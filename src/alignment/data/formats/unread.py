@@ -27,7 +27,9 @@ SAID = ("prompt", "instruction", "question", "query", "input", "context", "histo
 LISTED = ("messages", "conversations", "conversation")
 """Columns with words for the model. One that only repeats what is read is as good as read."""
 
-MEANT = (*NEVER_READ, *SAID, *LISTED)
+MEANT = frozenset((*NEVER_READ, *SAID, *LISTED))
+
+_INSTEAD = {"context": "; give it as the input of an instruction with column_map: {context: input}"}
 
 _TRAINED = ("weight", "loss", "train")
 """Keys of a message that say whether it is trained."""
@@ -47,14 +49,13 @@ def refuse_unread(row: Row, read: Sequence[str], prompt: Sequence[Message]) -> N
     Raises:
         RowFault: naming the column, and how to leave it out.
     """
-    for column in MEANT:
-        value = row.get(column)
-        if column in read or value in (None, "", [], {}):
+    for column, value in row.items():
+        if column not in MEANT or column in read or value in (None, "", [], {}):
             continue
         if column in NEVER_READ:
             raise _unread(column, f"; {NEVER_READ[column]}")
         if isinstance(value, str | list) and not _repeats(value, prompt):
-            raise _unread(column, "")
+            raise _unread(column, _INSTEAD.get(column, ""))
 
 
 def refuse_unwanted(row: Row) -> None:
