@@ -24,6 +24,10 @@ PUBLISHED   = $(if $(call yes,$(PUSH)),--push_to_hub true) $(if $(HUB_DATASET_ID
 
 EVALUATE    = $(if $(SUITE),--suite "$(SUITE)") $(if $(MODEL),--model "$(MODEL)") $(if $(COMPARE),--compare "$(COMPARE)") $(if $(call yes,$(FRESH)),--fresh)
 
+# One word of the shell, whatever is in the variable.
+quoted      = '$(subst ','\'',$(value $(1)))'
+ASK         = $(if $(MODEL),--model $(call quoted,MODEL))
+
 CONFIG     := $(if $(wildcard $(ACCELERATE)),$(ACCELERATE),configs/accelerate/$(ACCELERATE).yaml)
 # One process a GPU under the configurations for GPUs, as many as the file says under any other, else one.
 STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>/dev/null)
@@ -43,7 +47,7 @@ WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --co
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train pairs generate evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -80,8 +84,11 @@ train: $(READY) ## train a recipe; the same command continues an interrupted run
 pairs: $(READY) ## make preference pairs of a model's own answers; the same command continues; PUSH=1 publishes
 	@$(WORKERS) scripts/pairs.py --config $(RECIPE) $(PUBLISHED) $(ARGS)
 
-generate: $(READY) ## ask the trained model: PROMPT="..."
-	@$(ALIGNMENT) generate $(RECIPE) --prompt '$(subst ','\'',$(value PROMPT))' $(ARGS)
+generate: $(READY) ## ask the trained model: PROMPT="...", or PROMPTS=file OUTPUT=file; MODEL= COMPARE=1
+	@$(ALIGNMENT) generate $(RECIPE) $(ASK) $(if $(PROMPTS),--prompts $(call quoted,PROMPTS) $(if $(OUTPUT),--output $(call quoted,OUTPUT)),--prompt $(call quoted,PROMPT)) $(if $(call yes,$(COMPARE)),--compare) $(ARGS)
+
+chat: $(READY) ## talk with the trained model, or with MODEL=
+	@$(ALIGNMENT) chat $(RECIPE) $(ASK) $(ARGS)
 
 evaluate: $(READY) ## measure the trained model: SUITE="preferences ..." MODEL= COMPARE="base trained ..." FRESH=1
 	@$(ALIGNMENT) evaluate $(RECIPE) $(EVALUATE) $(ARGS)

@@ -238,7 +238,7 @@ def test_generate_answers_from_the_trained_folder(tmp_path, parts):
     command = [sys.executable, str(ROOT / "scripts/generate.py"), "--config", str(path), "--prompt", "Why, x=1?"]
     early = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert early.returncode == 2
-    assert "holds no trained model yet" in early.stderr
+    assert "holds no trained model; run `make train" in early.stderr
     finish(start("simpo", path))
     asked = [*command, "--max_new_tokens", "5"]
     answers = {

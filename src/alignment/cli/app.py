@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import alignment
-from alignment.cli import check, data, evaluate, generate, pairs, push, push_data, rehearse, train
+from alignment.cli import chat, check, data, evaluate, generate, pairs, push, push_data, rehearse, train
 from alignment.cli.arguments import OVERRIDABLE
 from alignment.cli.exit import guarded, leave
 
@@ -39,6 +39,7 @@ for _command in (
     pairs.pairs,
     rehearse.rehearse,
     generate.generate,
+    chat.chat,
     evaluate.evaluate,
     push.push,
     push_data.push_data,

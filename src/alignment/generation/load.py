@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from alignment.errors import SetupError
+from alignment.modeling.adapter_folder import load_answering, on_base
 from alignment.recipe.generation_settings import GenerationSettings
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from alignment.generation.engine import Engine
     from alignment.recipe import ModelArguments
 
@@ -18,13 +21,16 @@ def load_engine(
     model: ModelArguments,
     *,
     chat_template: str | None = None,
+    spare_template: str | None = None,
     device: str | None = None,
 ) -> Engine:
     """The engine that the settings ask for, with its model loaded.
 
     Args:
-        model: what is asked. A server has it loaded already, and is only told its name.
+        model: what is asked; a folder of adapters answers with its base. A server has the model loaded already, and is
+            only told its name.
         chat_template: Jinja source in place of the tokenizer's own; a server uses its own.
+        spare_template: Jinja source for a tokenizer that has none.
         device: of the engine transformers, such as `cuda:1`: the first GPU, or the CPU, when absent.
 
     Raises:
@@ -32,17 +38,17 @@ def load_engine(
     """
     if faults := list(settings.faults()):
         raise SetupError(faults)
-    match chosen_engine(settings):
-        case "server":
-            from alignment.generation.server_engine import load_server
+    engine = chosen_engine(settings)
+    if engine == "server":
+        from alignment.generation.server_engine import load_server
 
-            return load_server(settings, model.model_name_or_path)
-        case "vllm":
-            from alignment.generation.vllm_engine import load_vllm
+        return load_server(settings, model.model_name_or_path)
+    tokenizer = _load_tokenizer(on_base(model), chat_template, spare_template)
+    if engine == "vllm":
+        from alignment.generation.vllm_engine import load_vllm
 
-            return load_vllm(settings, model, chat_template=chat_template)
-        case _:
-            return _load_transformers(settings, model, chat_template, device)
+        return load_vllm(settings, model, tokenizer)
+    return _load_transformers(settings, model, tokenizer, device)
 
 
 def chosen_engine(settings: GenerationSettings) -> str:
@@ -59,19 +65,28 @@ def chosen_engine(settings: GenerationSettings) -> str:
 
 
 def _load_transformers(
-    settings: GenerationSettings, model: ModelArguments, chat_template: str | None, device: str | None
+    settings: GenerationSettings, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, device: str | None
 ) -> Engine:
     import torch
 
     from alignment.generation.transformers_engine import TransformersEngine
-    from alignment.modeling.load import load_policy, load_tokenizer
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if place == "cpu" else "bfloat16"
-    tokenizer = load_tokenizer(model, chat_template=chat_template)
-    policy = load_policy(replace(model, dtype=dtype))
+    policy = load_answering(replace(model, dtype=dtype))
     if not getattr(policy, "is_quantized", False):
         policy.to(place)
     return TransformersEngine(settings, policy, tokenizer)
+
+
+def _load_tokenizer(model: ModelArguments, template: str | None, spare: str | None) -> PreTrainedTokenizerBase:
+    from alignment.modeling.load import load_tokenizer
+
+    try:
+        return load_tokenizer(model, chat_template=template)
+    except SetupError as error:
+        if spare is None or error.faults[0].key != "chat_template":
+            raise
+        return load_tokenizer(model, chat_template=spare)

@@ -13,7 +13,8 @@ from alignment.generation.engine import Request
 from alignment.generation.prompts import Asked, Prompts, positions_of
 from alignment.generation.sampling import stream_of
 from alignment.generation.stop import Stops
-from alignment.modeling.load import load_tokenizer, model_folder, tokenizer_revision
+from alignment.modeling.adapter_folder import is_adapter
+from alignment.modeling.load import model_folder, tokenizer_revision
 from alignment.modeling.stopping import stop_token_ids
 from alignment.recipe.generation_settings import GenerationSettings
 
@@ -31,19 +32,23 @@ def installed() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
-def load_vllm(settings: GenerationSettings, model: ModelArguments, *, chat_template: str | None) -> VllmEngine:
+def load_vllm(settings: GenerationSettings, model: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> VllmEngine:
     """The model in vLLM, on the GPUs that this process sees.
 
     Raises:
         SetupError: vLLM is not installed, or cannot load the model.
     """
+    if is_adapter(model.model_name_or_path):
+        remedy = "name the merged model, or use engine: transformers"
+        raise SetupError(
+            Fault(key="generation.engine", value="vllm", rule="is given a folder of adapters", remedy=remedy)
+        )
     if not installed():
         remedy = '`.venv/bin/pip install ".[vllm]"`, or use engine: transformers'
         raise SetupError(Fault(key="generation.engine", value="vllm", rule="is not installed", remedy=remedy))
     from transformers import AutoConfig, GenerationConfig
     from vllm import LLM
 
-    tokenizer = load_tokenizer(model, chat_template=chat_template)
     folder = model_folder(model)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     stated = (folder / "generation_config.json").is_file()

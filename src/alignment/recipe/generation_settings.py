@@ -61,52 +61,53 @@ class GenerationSettings:
     """GPUs over which vllm splits the model."""
 
     def faults(self, key: str = "generation") -> Iterator[Fault]:
-        """Every rule that these values break."""
+        """Every rule that these values break; `key` is where they stand, empty for options of a command."""
+        at = f"{key}." if key else ""
         if self.engine not in ENGINES:
             remedy = did_you_mean(self.engine, ENGINES)
             yield Fault(
-                key=f"{key}.engine", value=self.engine, rule=f"must be one of {', '.join(ENGINES)}", remedy=remedy
+                key=f"{at}engine", value=self.engine, rule=f"must be one of {', '.join(ENGINES)}", remedy=remedy
             )
         if self.engine == "server" and self.base_url is None:
             remedy = "state it, such as http://127.0.0.1:8000/v1"
-            yield Fault(key=f"{key}.base_url", rule="must be stated for the engine server", remedy=remedy)
+            yield Fault(key=f"{at}base_url", rule="must be stated for the engine server", remedy=remedy)
         if self.engine in ("transformers", "vllm") and self.base_url is not None:
             rule = f"is read by the engine server, and the engine is {self.engine}"
-            yield Fault(key=f"{key}.base_url", value=self.base_url, rule=rule, remedy="remove one of them")
+            yield Fault(key=f"{at}base_url", value=self.base_url, rule=rule, remedy="remove one of them")
         for name, most in _COUNTS.items():
             value = getattr(self, name)
             if not 1 <= value <= most:
-                yield Fault(key=f"{key}.{name}", value=value, rule=f"must be at least 1 and at most {most}")
-        yield from self._sampling_faults(key)
+                yield Fault(key=f"{at}{name}", value=value, rule=f"must be at least 1 and at most {most}")
+        yield from self._sampling_faults(at)
 
-    def _sampling_faults(self, key: str) -> Iterator[Fault]:
+    def _sampling_faults(self, at: str) -> Iterator[Fault]:
         if self.temperature != 0 and not COLDEST <= self.temperature <= HOTTEST:
             rule = f"must be 0 (greedy), or between {COLDEST:g} and {HOTTEST:g}"
             remedy = "0.7 is lively, 1 is the model's own distribution"
-            yield Fault(key=f"{key}.temperature", value=self.temperature, rule=rule, remedy=remedy)
+            yield Fault(key=f"{at}temperature", value=self.temperature, rule=rule, remedy=remedy)
         if not 0 < self.top_p <= 1:
             remedy = "1 draws from the whole softmax"
-            yield Fault(key=f"{key}.top_p", value=self.top_p, rule="must be above 0 and at most 1", remedy=remedy)
+            yield Fault(key=f"{at}top_p", value=self.top_p, rule="must be above 0 and at most 1", remedy=remedy)
         if self.top_k is not None and self.top_k < 0:
             remedy = "0 draws from all tokens"
-            yield Fault(key=f"{key}.top_k", value=self.top_k, rule="must not be negative", remedy=remedy)
+            yield Fault(key=f"{at}top_k", value=self.top_k, rule="must not be negative", remedy=remedy)
         if not (math.isfinite(self.timeout) and self.timeout > 0):
-            yield Fault(key=f"{key}.timeout", value=self.timeout, rule="must be above 0, in seconds")
-        yield from self._seed_faults(key)
+            yield Fault(key=f"{at}timeout", value=self.timeout, rule="must be above 0, in seconds")
+        yield from self._seed_faults(at)
         if not all(self.stop):
-            yield Fault(key=f"{key}.stop", value=self.stop, rule="must hold no empty text", remedy="remove it")
+            yield Fault(key=f"{at}stop", value=self.stop, rule="must hold no empty text", remedy="remove it")
         if any(token < 0 for token in self.stop_token_ids):
-            yield Fault(key=f"{key}.stop_token_ids", value=self.stop_token_ids, rule="must hold token ids, from 0 on")
+            yield Fault(key=f"{at}stop_token_ids", value=self.stop_token_ids, rule="must hold token ids, from 0 on")
 
-    def _seed_faults(self, key: str) -> Iterator[Fault]:
+    def _seed_faults(self, at: str) -> Iterator[Fault]:
         seeds = self.seeds
         if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
             rule = "must be one or more different whole numbers from 0 to 4294967295"
-            yield Fault(key=f"{key}.seeds", value=seeds, rule=rule, remedy="such as [13, 21, 42, 79, 100]")
+            yield Fault(key=f"{at}seeds", value=seeds, rule=rule, remedy="such as [13, 21, 42, 79, 100]")
         elif self.temperature == 0 and len(seeds) > 1:
             rule = "must be one seed at temperature 0, since greedy answers are all the same"
             remedy = "state one, or a temperature above 0"
-            yield Fault(key=f"{key}.seeds", value=seeds, rule=rule, remedy=remedy)
+            yield Fault(key=f"{at}seeds", value=seeds, rule=rule, remedy=remedy)
 
 
 _COUNTS = {

@@ -7,14 +7,12 @@ scripts, the Hub client. Only the model is small, the rows are few and the Hub i
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +158,14 @@ def _check_training(out: Path, settings: Mapping[str, Any]) -> str:
 
 
 def _answer(out: Path, rows: Rows) -> str:
-    from alignment.generation.ask import answer
+    from alignment.generation import Request, load_engine
+    from alignment.recipe.generation_settings import GenerationSettings
 
-    with redirect_stdout(io.StringIO()):
-        said = answer(ModelArguments(model_name_or_path=str(out)), _question(rows), max_new_tokens=8)
-    return f"answers with {len(said)} characters of nonsense, as a random model must"
+    settings = GenerationSettings(engine="transformers", temperature=0.0, max_new_tokens=8)
+    request = Request(id="question", messages=[{"role": "user", "content": _question(rows)}], seed=0)
+    engine = load_engine(settings, ModelArguments(model_name_or_path=str(out)))
+    ((_, answer),) = engine.answers([request])
+    return f"answers with {len(answer.text)} characters of nonsense, as a random model must"
 
 
 def _score(out: Path, rows: Rows) -> str:
