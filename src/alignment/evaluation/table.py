@@ -27,10 +27,12 @@ def print_outcomes(
             table.add_column("")
             for outcome in group:
                 table.add_column(Text(outcome["model"]), justify="right")
-            known = {model: row for model in published if (row := published_row(model, suite))}
+            rows = metric_rows(group)
+            figures = {model: published_row(model, suite) for model in published}
+            known = {model: row for model, row in figures.items() if any(name in row for name, _ in rows)}
             for model in known:
                 table.add_column(Text(f"{model}, published"), justify="right")
-            for name, cells in metric_rows(group):
+            for name, cells in rows:
                 beside = [f"{row[name]:g}" if name in row else "-" for row in known.values()]
                 table.add_row(name, *(Text(cell) for cell in [*cells, *beside]))
             table.caption = "\n".join(dict.fromkeys(note for outcome in group for note in outcome["notes"]))

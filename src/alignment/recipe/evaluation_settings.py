@@ -149,6 +149,36 @@ class ArenaHardSuite:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LmEvalSuite:
+    """Tasks of lm-evaluation-harness, asked through the chat template."""
+
+    tasks: tuple[str, ...]
+    """Names (`gsm8k`, `mmlu`, `ifeval`, ...), or YAML files of tasks of one's own."""
+    include: tuple[str, ...] = ()
+    """Folders whose tasks have names too."""
+    num_fewshot: int | None = None
+    """Examples before each question; the task's own number when absent."""
+    limit: int | None = None
+    """The first questions of each task only, for a trial."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Requests computed together; `auto` is what a GPU holds, and 8 on a CPU."""
+    system_instruction: str | None = None
+    """A system message before each question."""
+    max_length: int | None = None
+    """Tokens of question and answer together; the model's own limit when absent."""
+
+    def faults(self, key: str) -> Iterator[Fault]:
+        """Every rule that these values break."""
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            yield Fault(key=f"{key}.tasks", value=self.tasks, rule="must be one or more different names")
+        yield from _at_least_one(self, key, "limit", "max_length")
+        if self.batch_size != "auto":
+            yield from _at_least_one(self, key, "batch_size")
+        if self.num_fewshot is not None and self.num_fewshot < 0:
+            yield Fault(key=f"{key}.num_fewshot", value=self.num_fewshot, rule="must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What `make evaluate` measures. A suite that is not stated has its defaults, where it needs nothing stated."""
 
@@ -159,6 +189,7 @@ class EvaluationSettings:
     win_rate: WinRateSuite | None = None
     alpaca_eval: AlpacaEvalSuite | None = None
     arena_hard: ArenaHardSuite | None = None
+    lm_eval: LmEvalSuite | None = None
 
     generation: GenerationSettings = field(
         default_factory=lambda: GenerationSettings(temperature=0.0, max_new_tokens=4096)
@@ -176,7 +207,7 @@ class EvaluationSettings:
         yield from unknown_suites(self.suites or (), key=f"{key}.suites")
 
 
-SUITES = ("preferences", "reward_model", "win_rate", "alpaca_eval", "arena_hard")
+SUITES = ("preferences", "reward_model", "win_rate", "alpaca_eval", "arena_hard", "lm_eval")
 """Names of the suites, in the order in which they run."""
 FILES = (
     "reward_model.dataset",
