@@ -60,7 +60,7 @@ $(READY): setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed; install it or give PYTHON=<path>." >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; give PYTHON=<path>." >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade "pip>=24" "setuptools>=77"
+	$(PY) -m pip install --quiet --upgrade "pip>=24" "setuptools>=77,<82"
 	$(PY) -m pip install --quiet --constraint constraints.txt torch
 	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@$(PY) scripts/check_recipe.py --all >/dev/null # notes what config classes declare, so that later checks take no imports

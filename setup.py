@@ -6,12 +6,17 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
+# alpaca_eval imports pkg_resources, which setuptools 82 no longer has, and does not say so.
+EVAL = ["alpaca_eval>=0.6.6,<0.7", "lm_eval[ifeval]>=0.4.9,<0.5", "setuptools>=77,<82"]
+
 EXTRAS = {
+    "eval": EVAL,
     "flash": ["flash-attn>=2.6"],
     "quant": ["bitsandbytes>=0.46"],
     "track": ["tensorboard>=2.18", "trackio>=0.2"],
     "vllm": ["vllm>=0.11"],
     "dev": [
+        *EVAL,
         "fastapi>=0.115",
         "hypothesis>=6.100",
         "import-linter>=2.1",

@@ -89,10 +89,10 @@ def test_a_local_task_offline(run: Recipe, tmp_path: Path, monkeypatch):
     assert len(seen) == asked
 
 
-def test_tasks_that_are_none_are_told_before_a_model_is_loaded(run: Recipe, tmp_path: Path):
-    for tasks, told in (('["gsm8kk"]', "did you mean gsm8k"), ('["no/such.yaml"]', "does not exist")):
-        with pytest.raises(SetupError, match=told):
-            evaluate(load_recipe(run.path, ["--evaluation.lm_eval.tasks", tasks]), ["lm_eval"], compare=["base"])
+def test_a_file_that_is_not_there_is_told(run: Recipe):
+    wrong = load_recipe(run.path, ["--evaluation.lm_eval.tasks", '["no/such.yaml"]'])
+    with pytest.raises(SetupError, match="does not exist"):
+        evaluate(wrong, ["lm_eval"], compare=["base"])
 
 
 def test_intervals_are_those_of_the_standard_error_and_groups_have_their_own_numbers():

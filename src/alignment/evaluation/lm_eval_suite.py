@@ -55,7 +55,10 @@ def tasks_of(suite: LmEvalSuite) -> tuple[Any, list[str]]:
     except ImportError as error:
         rule = f"cannot be imported ({sentence_of(error)})"
         raise SetupError(Fault(key="lm_eval", rule=rule, remedy=f"install it with `{INSTALL}`")) from error
-    manager = TaskManager(include_path=[str(folder) for folder in dict.fromkeys(folders)] or None)
+    manager = TaskManager(
+        include_path=[str(folder) for folder in dict.fromkeys(folders)] or None,
+        include_defaults=len(files) < len(suite.tasks),  # reading thousands of them takes a while
+    )
     names = [_name(Path(task)) if Path(task) in files else task for task in suite.tasks]
     known = set(manager.all_tasks)
     faults = [
