@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from alignment.data.token_check import ENDLESS, FULL
 from alignment.errors import printable
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ _BIAS = (
     ("rejected_longer", "rejected is longer"),
 )
 _CORRELATIONS = (
-    ("preference_correlation", "length with being preferred, r"),
-    ("score_correlation", "difference in length with that in score, r"),
+    ("preference_correlation", "length against preference, r"),
+    ("score_correlation", "length against score, r"),
 )
 
 
@@ -99,29 +100,30 @@ def _cells(split: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Iterat
         yield from ((label, f"{bias[key]:+.2f}") for key, label in _CORRELATIONS if bias[key] is not None)
     languages = split["languages"]
     counts = ", ".join(f"{name} {100 * rows / languages['rows']:.0f} %" for name, rows in languages["counts"].items())
-    yield "languages" + _of(languages["rows"], split["rows"]), counts
+    yield "languages", f"{counts}{_of(languages['rows'], split['rows'])}"
     if tokens is not None:
         yield from _token_cells(tokens)
 
 
 def _token_cells(tokens: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    of = _of(tokens["rows"], tokens["of"])
     if "missing" in tokens:
-        yield "tokens", tokens["missing"]
+        yield "rows tokenized", tokens["missing"]
         return
+    yield "rows tokenized", f"{tokens['rows']:,} of {tokens['of']:,}"
     for part, lengths in tokens["lengths"].items():
-        yield f"tokens of {part}, median and most{of}", f"{lengths['p50']:,.0f}, {lengths['max']:,.0f}"
+        yield f"tokens of {part}, median, most", f"{lengths['p50']:,.0f}, {lengths['max']:,.0f}"
     for part, rows in tokens["cut"].items():
-        yield f"{part} truncated{of}", f"{rows:,}"
-    yield f"end of the answer lost to truncation{of}", f"{sum(tokens['end_lost'].values()):,}"
-    yield f"answers without an end{of}", f"{tokens['no_end']:,}"
-    yield f"prompt fills max_length{of}", f"{tokens['prompt_fills_max_length']:,}"
+        yield f"{part} truncated", f"{rows:,}"
+    yield "answers that lost their end to truncation", f"{sum(tokens['end_lost'].values()):,}"
+    yield "answers without an end", f"{tokens['no_end']:,}"
+    yield "prompt fills max_length", f"{tokens['prompt_fills_max_length']:,}"
     for reason, rows in {**tokens["left_out"], **tokens["noted"]}.items():
-        yield f"{reason}{of}", f"{rows:,}"
+        if reason not in (ENDLESS, FULL):
+            yield reason, f"{rows:,}"
 
 
 def _of(rows: int, total: int) -> str:
-    return "" if rows == total else f" (of {rows:,} rows)"
+    return "" if rows == total else f" ({rows:,} of {total:,} rows)"
 
 
 def show_pair(console: Console, view: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ LEAST = 20
 """Letters without which nothing can be told; a character of Chinese or Japanese counts as two."""
 _LONGEST = 400
 _LETTER = re.compile(r"[^\W\d_]")
+_NO_LANGUAGE = "zxx"
 UNDETERMINED = "undetermined"
 OTHER = "other"
 
@@ -24,7 +25,8 @@ def language_of(text: str) -> str:
         return UNDETERMINED
     import py3langid
 
-    return str(py3langid.classify(beginning)[0])
+    found = str(py3langid.classify(beginning)[0])
+    return UNDETERMINED if found == _NO_LANGUAGE else found
 
 
 def languages(texts: Iterable[str]) -> dict[str, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alignment.data.files import FileRows
 from alignment.data.messages import RowFault
 from alignment.data.slices import slice_of, split_name
 from alignment.data.sources import Request, find_source
@@ -29,21 +29,32 @@ LISTS = (
 )
 """Columns with the scores of several answers, and those answers, among which both sides are looked for."""
 
+_BATCH = 1000
+
 Scores = tuple[float, float] | dict[int, float]
 """Of chosen and rejected; or of each answer, by the hash of its text."""
 
 
-def margins_of(rows: Dataset, requests: Sequence[Request], *, base: Path | None) -> list[float | None]:
+def scores_of(requests: Sequence[Request], *, base: Path | None) -> dict[str, dict[int, Scores]]:
+    """Name of a source -> number of a row -> its scores; the sources are read again, those with scores alone.
+
+    Args:
+        base: the recipe's folder.
+    """
+    return {f"{request.split} of {request.id}": dict(_scores(request, base)) for request in requests}
+
+
+def margins_of(rows: Dataset, scores: Mapping[str, Mapping[int, Scores]]) -> list[float | None]:
     """[rows] Score of the chosen answer minus that of the rejected one; `None` where they are not known.
 
     Args:
         rows: checked pairs.
-        requests: their sources, which are read again for their scores.
-        base: the recipe's folder.
+        scores: of their sources.
     """
-    scores = {f"{request.split} of {request.id}": dict(_scores(request, base)) for request in requests}
+    if not any(scores.values()):
+        return [None] * len(rows)
     margins: list[float | None] = []
-    for batch in rows.select_columns(["origin", "chosen", "rejected"]).iter(1000):
+    for batch in rows.select_columns(["origin", "chosen", "rejected"]).iter(_BATCH):
         for origin, *sides in zip(batch["origin"], batch["chosen"], batch["rejected"], strict=True):
             found = scores.get(origin["source"], {}).get(origin["row"])
             margins.append(None if found is None else _margin(found, *(side[-1]["content"] for side in sides)))
@@ -60,24 +71,34 @@ def _margin(found: Scores, chosen: str, rejected: str) -> float | None:
 def _scores(request: Request, base: Path | None) -> Iterator[tuple[int, Scores]]:
     """Number of a row of the source, and its scores."""
     source = find_source(request, base).rows
-    columns = None
-    for number, row in enumerate(_sliced(source, request.split)):
-        row = row[0] if isinstance(row, tuple) else row
-        if isinstance(row, RowFault):
-            continue
-        if columns is None:
-            columns = _columns(row)
-        if columns is None:
-            return
-        if (scores := _read(row, columns)) is not None:
+    first = next(iter(source), None)
+    columns = None if first is None else _columns(_row(first))
+    if columns is None:
+        return
+    rows = source if isinstance(source, FileRows) else _batched(source.select_columns(list(columns)))
+    for number, row in enumerate(_sliced(rows, request.split)):
+        if (scores := _read(_row(row), columns)) is not None:
             yield number, scores
 
 
-def _sliced(rows: Any, split: str) -> Any:
+def _row(read: Any) -> Mapping[str, Any]:
+    """A row, without the place that rows of files come with; none of one that could not be read."""
+    row = read[0] if isinstance(read, tuple) else read
+    return {} if isinstance(row, RowFault) else row
+
+
+def _batched(rows: Dataset) -> Iterator[dict[str, Any]]:
+    for batch in rows.iter(_BATCH):
+        for values in zip(*batch.values(), strict=True):
+            yield dict(zip(batch, values, strict=True))
+
+
+def _sliced(rows: Iterable[Any], split: str) -> Iterable[Any]:
     if split_name(split) == split:
         return rows
-    taken = slice_of(split, sum(1 for _ in rows))
-    return islice(rows, taken.start, taken.stop)
+    every = list(rows)
+    taken = slice_of(split, len(every))
+    return every[taken.start : taken.stop]
 
 
 def _columns(row: Mapping[str, Any]) -> tuple[str, str] | None:

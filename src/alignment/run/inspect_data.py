@@ -11,7 +11,7 @@ from alignment.data.at_hand import NOT_HERE, is_local, nothing, source_ids
 from alignment.data.cleaning import Finding, clean
 from alignment.data.files import find_local, read_local
 from alignment.data.load import Splits, requests_of
-from alignment.data.margins import margins_of
+from alignment.data.margins import margins_of, scores_of
 from alignment.data.pair_view import pair_view
 from alignment.data.report import data_report, spread, token_report
 from alignment.errors import DataError, Fault, SetupError, UserError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from alignment.data.token_rules import Rules
     from alignment.recipe import Recipe
 
-TOKEN_ROWS = 2000
+TOKEN_ROWS = 1000
 """Rows of a split that are tokenized, evenly spread over it."""
 
 
@@ -68,8 +68,9 @@ def report_of(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """`data_report`, with the scores of the sources."""
     if METHODS[recipe.method].data != "preference":
         return data_report(splits)
-    requests = requests_of(recipe.data)
-    margins = {name: margins_of(rows, requests, base=recipe.path.parent) for name, rows in splits.parts.items()}
+    requests = requests_of(replace(recipe.data, dataset_test_split=_test(recipe)))
+    scores = scores_of(requests, base=recipe.path.parent)
+    margins = {name: margins_of(rows, scores) for name, rows in splits.parts.items()}
     return data_report(splits, margins=margins)
 
 
