@@ -94,6 +94,8 @@ class RewardRules:
     """How long the conversations of a pair may be that a reward model reads whole."""
 
     max_length: int | None
+    truncation_mode: TruncationMode = "keep_end"
+    """Of a prompt; answers stay whole."""
     generation_prompt: GenerationPrompt = "completion"
 
     @classmethod
