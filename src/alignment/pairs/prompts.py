@@ -16,6 +16,13 @@ from alignment.data.messages import RowFault
 from alignment.data.row_findings import Tally
 from alignment.data.sources import Request, Source, find_source
 from alignment.errors import DataError, Fault
+from alignment.pairs.clean_prompts import (
+    Evaluation,
+    decontaminated,
+    of_languages,
+    read_evaluation,
+    without_near_duplicates,
+)
 from alignment.pairs.prompt import Prompt, placed_rows, prompt_of
 from alignment.pairs.stages import STAGES
 from alignment.recipe.pairs_recipe import PairsRecipe
@@ -63,9 +70,17 @@ def read_prompts(recipe: PairsRecipe, measure: Callable[[], Measure]) -> Prompts
     request = Request(settings.dataset_name, settings.dataset_config, settings.dataset_split, settings.dataset_revision)
     source = find_source(request, recipe.path.parent)
     by_tokens = settings.min_tokens is not None or settings.max_tokens is not None
-    decides = {**asdict(settings), "content": source.content, "counted_by": _counted_by(recipe) if by_tokens else None}
+    evaluation = read_evaluation(settings.decontaminate, recipe.path.parent)
+    decides = {
+        **asdict(settings),
+        "content": source.content,
+        "counted_by": _counted_by(recipe) if by_tokens else None,
+        "evaluation": evaluation and evaluation.texts,
+    }
     place = recipe.folder / STAGES / "prompts" / digest_of(decides)[:16]
-    kept = keep(place, lambda folder: _Reading(settings, measure() if by_tokens else None).write(source, folder))
+    kept = keep(
+        place, lambda folder: _Reading(settings, evaluation, measure() if by_tokens else None).write(source, folder)
+    )
     return Prompts(folder=kept.folder, facts={**kept.facts, "revision": source.commit})
 
 
@@ -79,6 +94,7 @@ class _Reading:
     """One pass over the rows of a source."""
 
     settings: PromptSettings
+    evaluation: Evaluation | None
     measure: Measure | None
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
@@ -90,8 +106,7 @@ class _Reading:
         table = _table(self._fit(self._distinct(placed_rows(source, self.settings.dataset_split, name))))
         verdict = self.tally.verdict(rows=self.rows, unread=())
         verdict.require(self.settings.on_bad_row, name)
-        chosen = _chosen(table, self.settings.max_rows, self.settings.seed).sort_by("sort")
-        self.left_out["above max_rows"] = len(table) - len(chosen)
+        chosen, overlaps = self._chosen(table.sort_by("sort"))
         left_out = {reason: count for reason, count in (self.left_out + Counter(verdict.dropped)).items() if count}
         if not len(chosen):
             why = ", ".join(f"{count} x {reason}" for reason, count in left_out.items())
@@ -100,7 +115,20 @@ class _Reading:
             for batch in chosen.to_batches(_BATCH):
                 file.writelines(f"{line}\n" for line in batch["line"].to_pylist())
         all_text = all(chosen["is_text"].to_pylist())
-        return {"rows": self.rows, "prompts": len(chosen), "left_out": left_out, "all_text": all_text}
+        facts = {"rows": self.rows, "prompts": len(chosen), "left_out": left_out, "all_text": all_text}
+        return {**facts, **({"overlaps": overlaps} if overlaps else {})}
+
+    def _chosen(self, table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+        """What the settings leave of the prompts, with what was found of evaluation prompts in them."""
+        spoken = of_languages(table, self.settings.languages)
+        distinct = without_near_duplicates(spoken, self.settings.near_duplicates)
+        clean, overlaps = decontaminated(distinct, self.evaluation)
+        taken = _at_most(clean, self.settings.max_rows, self.settings.seed)
+        self.left_out["in other languages"] = len(table) - len(spoken)
+        self.left_out["near duplicates"] = len(spoken) - len(distinct)
+        self.left_out["overlap with evaluation prompts"] = len(distinct) - len(clean)
+        self.left_out["above max_rows"] = len(clean) - len(taken)
+        return taken, overlaps
 
     def _distinct(self, rows: Iterable[tuple[Mapping[str, Any] | RowFault, str]]) -> Iterator[Prompt]:
         seen: set[bytes] = set()
@@ -157,9 +185,9 @@ def _table(prompts: Iterable[Prompt]) -> pa.Table:
     return pa.Table.from_batches([*batches, pa.RecordBatch.from_pylist(rows, schema=schema)])
 
 
-def _chosen(table: pa.Table, most: int | None, seed: int) -> pa.Table:
+def _at_most(table: pa.Table, most: int | None, seed: int) -> pa.Table:
     """At most so many prompts, those whose digests with `seed` are the least: of more later these are a part."""
     if most is None or len(table) <= most:
         return table
     drawn = [hashlib.sha256(f"{seed}/{id}".encode()).digest() for id in table["id"].to_pylist()]
-    return table.take(sorted(range(len(drawn)), key=drawn.__getitem__)[:most])
+    return table.take(sorted(sorted(range(len(drawn)), key=drawn.__getitem__)[:most]))

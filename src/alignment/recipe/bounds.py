@@ -69,6 +69,12 @@ BOUNDS: Mapping[str, Bound] = {
     "label_smoothing_factor": at_least(0, "0 switches it off", below=1),
     "decontaminate.ngram": count(4, 1000, "13 is usual; fewer words find more"),
     "deduplicate.near": Bound(low=0.5, high=1, remedy="0.9 is usual; 1 tells word for word"),
+    "prompts.decontaminate.ngram": count(4, 1000, "13 is usual; fewer words find more"),
+    "prompts.near_duplicates": Bound(low=0.5, high=1, remedy="0.9 is usual; 1 tells word for word"),
+    "prompts.min_tokens": at_least(1, "remove it for no limit"),
+    "prompts.max_tokens": at_least(1, "remove it for no limit"),
+    "prompts.max_rows": at_least(1, "remove it for no limit"),
+    "scorer.batch_size": count(1, 2**20, "64 is the default"),
     "dataset_mixture.seed": _SEED,
     "dataset_mixture.datasets[].weight": Bound(
         low=0,

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, RecipeError
+from alignment.recipe.bounds import bound_faults
 from alignment.recipe.check import fault_origin, shown_path, with_sources
+from alignment.recipe.cleaning import decontamination
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
 from alignment.recipe.frozen import FrozenDict, freeze
 from alignment.recipe.overrides import apply_overrides, parse_overrides
@@ -73,7 +75,7 @@ def load_pairs_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Pair
     stated = {key: item for key, item in document.tree.items() if key != "method"}
     values, faults = convert_mapping("", PairsArguments, stated)
     wrong = {fault.key.partition(".")[0].partition("[")[0] for fault in faults}
-    faults = [*document.faults, *faults, *_range_faults(values, wrong)]
+    faults = [*document.faults, *faults, *bound_faults(None, values), *_range_faults(values, wrong)]
     places = Places(path, lambda key: fault_origin(document, key))
     faults += places.faults(Settings(None, values, wrong))
     if faults:
@@ -94,7 +96,7 @@ def _require_method(document: Document, name: str) -> None:
 def _range_faults(values: Mapping[str, Any], wrong: set[str]) -> Iterator[Fault]:
     """What breaks a rule in the sections that could be read, and beside them."""
     for name, kind in hints(PairsArguments).items():
-        if is_dataclass(kind) and name in values and name not in wrong:
+        if hasattr(kind, "faults") and name in values and name not in wrong:
             yield from _built(kind, values[name], {}).faults(name)
     if "test_size" in values and "test_size" not in wrong:
         yield from size_faults(values["test_size"])
@@ -106,7 +108,10 @@ def _built(declared: Any, values: Mapping[str, Any], found: Mapping[str, str], k
     given: dict[str, Any] = {}
     for name, value in values.items():
         dotted = f"{key}{name}"
-        nested = isinstance(kinds[name], type) and is_dataclass(kinds[name])
-        built = _built(kinds[name], value, found, f"{dotted}.") if nested else freeze(value)
-        given[name] = found.get(dotted, built)
+        if isinstance(kinds[name], type) and is_dataclass(kinds[name]):
+            given[name] = _built(kinds[name], value, found, f"{dotted}.")
+        elif name == "decontaminate" and value is not None:
+            given[name] = decontamination(value, {place.removeprefix(key): path for place, path in found.items()})
+        else:
+            given[name] = found.get(dotted, freeze(value))
     return declared(**given)

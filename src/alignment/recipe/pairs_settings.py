@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alignment.errors import Fault
+from alignment.recipe.cleaning import Decontamination
 from alignment.recipe.generation_settings import GenerationSettings
 from alignment.recipe.selection import SelectionSettings
 
@@ -35,6 +36,12 @@ class PromptSettings:
     """Shorter prompts are left out; tokens of the model that answers, chat template included."""
     max_tokens: int | None = None
     """Longer prompts are left out."""
+    languages: tuple[str, ...] | None = None
+    """ISO 639-1 codes, such as `en`: prompts in others are left out. `undetermined` is of those too short to tell."""
+    near_duplicates: float | None = None
+    """Prompts to which an earlier one is at least so similar, from 0.5 to 1, are left out."""
+    decontaminate: Decontamination | None = None
+    """Prompts that overlap evaluation prompts: told, left out or refused; `against` names those."""
     max_rows: int | None = None
     """Most prompts: a random choice by `seed`. More of them later keep those of before."""
     seed: int = 0
@@ -45,13 +52,11 @@ class PromptSettings:
 
     def faults(self, key: str = "prompts") -> Iterator[Fault]:
         """Every rule that these values break."""
-        for name in ("min_tokens", "max_tokens", "max_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                yield Fault(key=f"{key}.{name}", value=value, rule="must be at least 1", remedy="null is no limit")
         if None not in (self.min_tokens, self.max_tokens) and self.min_tokens > self.max_tokens:  # type: ignore[operator]
             rule = f"must not be above max_tokens {self.max_tokens}"
             yield Fault(key=f"{key}.min_tokens", value=self.min_tokens, rule=rule, remedy="no prompt would be left")
+        if self.decontaminate is not None and not self.decontaminate.against:
+            yield Fault(key=f"{key}.decontaminate.against", rule="names no evaluation prompts", remedy="list some")
         texts = self.system_messages
         if not texts or len(set(texts)) < len(texts) or any(text is not None and not text.strip() for text in texts):
             rule = "must be one or more different texts, of which one may be null"
@@ -70,11 +75,6 @@ class ScorerSettings:
     """Settings of that kind of scorer, such as `max_length`, or `model` and `rubric` of a judge."""
     batch_size: int = 64
     """Answers that are handed over, and kept, at a time."""
-
-    def faults(self, key: str = "scorer") -> Iterator[Fault]:
-        """Every rule that these values break."""
-        if self.batch_size < 1:
-            yield Fault(key=f"{key}.batch_size", value=self.batch_size, rule="must be at least 1", remedy="such as 64")
 
 
 @dataclass(frozen=True, kw_only=True)

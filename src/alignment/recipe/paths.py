@@ -177,6 +177,8 @@ def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
     prompts: Mapping[str, Any] = settings["prompts"] or {}
     if prompts.get("dataset_name"):
         yield "prompts.dataset_name", prompts["dataset_name"]
+    for key, source in against_ids(prompts.get("decontaminate") or {}):
+        yield f"prompts.{key}", source
 
 
 def _nested(values: Any, name: str) -> Any:

@@ -91,6 +91,9 @@ def _prompt_rows(prompts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rows read", shown(prompts["rows"])
     for reason, count in prompts["left_out"].items():
         yield f"left out: {reason}", shown(count)
+    if "overlaps" in prompts:
+        told = f"overlap with evaluation prompts ({prompts['overlaps']['action']})"
+        yield told, shown(prompts["overlaps"]["count"])
 
 
 def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -162,3 +162,8 @@ def _measure(recipe: PairsRecipe) -> Measure:
 def _tell_prompts(prompts: Prompts) -> None:
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in prompts.facts["left_out"].items())
     print(f"Prompts: {len(prompts):,} of {prompts.facts['rows']:,} rows{f' ({left_out})' if left_out else ''}")
+    overlaps = prompts.facts.get("overlaps")
+    if overlaps and overlaps["count"]:
+        first = overlaps["examples"][0]
+        what = f"{overlaps['count']:,} overlap evaluation prompts (action: {overlaps['action']})"
+        print(f'  {what}, such as "{first["prompt"][:60]}", which shares "{first["shared"]}" with {first["against"]}')
