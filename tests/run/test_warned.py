@@ -57,7 +57,8 @@ def test_lengths_are_compared_and_all_is_recorded(
     answers = {"chosen": "the cat sleeps under the old tree and " * 4, "rejected": "no"}
     rows = [{"prompt": f"Why {number}?", **answers} for number in range(8)]
     parts = prepared(tmp_path, model, rows, rows[:2], acknowledge=["few-steps"], learning_rate=1e-6)
-    recorded = {warning["name"]: warning["acknowledged"] for warning in warn(*parts)}
+    warned = warn(parts[0], facts_of_run(*parts))
+    recorded = {warning["name"]: warning["acknowledged"] for warning in warned}
     assert recorded == {
         **{"unusual-batch": False, "few-steps": True, "rare-logging": False},
         **{"longer-chosen": False, "evaluation-in-training": False},

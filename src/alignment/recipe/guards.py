@@ -14,8 +14,16 @@ Action = Literal["warn", "stop", "off"]
 ACTIONS = ("warn", "stop", "off")
 
 ALARM_NAMES = (
-    *("loss-spike", "gradient-spike", "constant-loss", "no-movement", "chosen-falls", "margins-without-accuracy"),
-    *("below-chance", "overfitting", "length-drift", "repetition", "throughput-drop", "lagging-rank"),
+    *("loss-spike", "gradient-spike", "constant-loss", "no-movement", "chosen-falls", "rejected-falls"),
+    *(
+        "margins-without-accuracy",
+        "below-chance",
+        "overfitting",
+        "length-drift",
+        "repetition",
+        "throughput-drop",
+        "lagging-rank",
+    ),
 )
 """The alarms of `alignment.run.callbacks.alarms`, known without importing it."""
 

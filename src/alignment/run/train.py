@@ -57,7 +57,7 @@ from alignment.run.extensions import build_extensions
 from alignment.run.failure import Journal, forget_logs, told
 from alignment.run.guarded import guarded
 from alignment.run.packages import check_packages
-from alignment.run.warned import warn
+from alignment.run.warned import facts_of_run, warn
 from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.sharding import check_resumable, check_sharded
 
@@ -125,7 +125,8 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             cache=cache_root(),
         )
         state.print(*splits.told, sep="\n")
-        warnings = warn(recipe, config, tokenizer, splits) if state.is_main_process else []
+        facts = facts_of_run(recipe, config, tokenizer, splits)
+        warnings = warn(recipe, facts) if state.is_main_process else []
         journal.doing("measuring the model before training", "sample_evaluation", "model_name_or_path")
         before = measured(recipe, recipe.model, tokenizer, "Before training")
 
@@ -144,7 +145,7 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             peft_config=adapters,
         )
         show_progress(trainer)
-        alarms = guarded(trainer, recipe, checked, splits)
+        alarms = guarded(trainer, recipe, checked, facts)
         tracking = RecipeTracking(recipe.resolved)
         trainer.add_callback(tracking)
         trainer.add_callback(WeightsMove())

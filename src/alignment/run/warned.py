@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 _TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids", "input_ids")
 
 
-def warn(
-    recipe: Recipe, config: TrainingArguments, tokenizer: PreTrainedTokenizerBase, splits: TokenSplits
-) -> list[dict[str, Any]]:
+def warn(recipe: Recipe, facts: Facts) -> list[dict[str, Any]]:
     """Print the warnings; returns all that arise, acknowledged ones too, for the manifest."""
-    facts, known = facts_of_run(recipe, config, tokenizer, splits), acknowledged(recipe.resolved)
+    known = acknowledged(recipe.resolved)
     warned = judged(facts, known)
     for line in lines_of(warned, facts, known):
         print(line, flush=True)
@@ -47,7 +45,7 @@ def facts_of_run(
     evaluated = [] if splits.test is None else row_digests(splits.test)
     distinct = set(trained)
     statistics = splits.prepared["train"].statistics
-    lengths = {} if statistics is None else statistics.lengths
+    lengths: Any = {} if statistics is None else statistics.lengths
     return replace(
         facts_of(recipe.method, recipe.resolved),
         batch=batch,
@@ -60,8 +58,7 @@ def facts_of_run(
         distinct_rows=len(distinct),
         evaluation_rows=len(evaluated),
         seen_in_training=sum(digest in distinct for digest in evaluated),
-        chosen_tokens=lengths["chosen"]["mean"] if "chosen" in lengths else None,
-        rejected_tokens=lengths["rejected"]["mean"] if "rejected" in lengths else None,
+        **{f"{part}_tokens": lengths[part]["mean"] for part in ("chosen", "rejected", "trained") if part in lengths},
     )
 
 

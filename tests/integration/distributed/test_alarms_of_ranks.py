@@ -11,7 +11,7 @@ from recipes import workshop
 
 pytestmark = pytest.mark.slow
 
-SICK = {"learning_rate": 0.1, "alarms": {"chosen-falls": "stop"}, "sample_every": 4, "packing": True}
+SICK = {"learning_rate": 0.1, "alarms": {"default": "off", "chosen-falls": "stop"}, "sample_every": 4, "packing": True}
 
 
 def test_ranks_sample_together_and_stop_together(tmp_path: Path) -> None:

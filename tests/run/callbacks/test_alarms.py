@@ -104,17 +104,40 @@ class TestNoMovement:
         assert step == 50 and "1e-07 of themselves" in str(finding)
         assert raised("no-movement", [{"weights/relative_change": 2e-5}] * 100) is None
 
+    def test_adapters_have_further_to_go(self) -> None:
+        logs = [{"weights/relative_change": 1e-4}] * 100
+        assert raised("no-movement", logs) is None
+        assert raised("no-movement", logs, replace(SIMPO, adapters=True))[0] == 50
+
+    @staticmethod
+    def logs(*, growth: float, accuracy: float) -> list[dict[str, float]]:
+        return [
+            {"rewards/margins": growth * at + 0.2 * UNEVEN[at % 5], "rewards/accuracies": accuracy} for at in range(100)
+        ]
+
     def test_margins_that_stay(self) -> None:
-        logs = [{"loss": 1.3, "rewards/margins": 0.2 * UNEVEN[at % 5] - 0.2} for at in range(100)]
-        step, _ = raised("no-movement", logs)
-        assert step == 75
+        step, finding = raised("no-movement", self.logs(growth=0.0, accuracy=0.5))
+        assert step == 75 and "0.2 are no higher than the 0.2 of the first third, with 50%" in str(finding)
 
     def test_margins_that_grow(self) -> None:
-        logs = [{"loss": 1.3, "rewards/margins": 0.01 * at + 0.2 * UNEVEN[at % 5]} for at in range(100)]
+        assert raised("no-movement", self.logs(growth=0.01, accuracy=0.5)) is None
+
+    def test_pairs_that_are_right_are_no_stall_unless_the_evaluation_stays(self) -> None:
+        logs = self.logs(growth=0.0, accuracy=0.7)  # of 200 pairs: 5.7 deviations above a coin
         assert raised("no-movement", logs) is None
+        assert raised("no-movement", [{"eval_rewards/margins": 0.2}, *logs])[0] == 75
+        assert (
+            raised("no-movement", [{"eval_rewards/margins": 0.2}, *logs[:50], {"eval_rewards/margins": 0.4}, *logs])
+            is None
+        )
 
     def test_too_few_logs_say_nothing(self) -> None:
-        assert raised("no-movement", [{"rewards/margins": 0.1}] * 30, replace(SIMPO, steps=30)) is None
+        assert raised("no-movement", self.logs(growth=0.0, accuracy=0.5)[:19], replace(SIMPO, steps=19)) is None
+
+    def test_supervised_training_is_told_by_its_evaluation(self) -> None:
+        logs = [{"step": step, "eval_loss": 1.5} for step in (20, 40, 60, 80)]
+        assert raised("no-movement", logs, SFT)[0] == 80
+        assert raised("no-movement", [*logs[:3], {"step": 80, "eval_loss": 1.49}], SFT) is None
 
 
 class TestChosenFalls:
@@ -140,6 +163,14 @@ class TestChosenFalls:
         logs = [{"rewards/chosen": value} for value in (0.0, -3.8, -3.9, -4.1, -4.3)]
         step, finding = raised("chosen-falls", logs, DPO)
         assert (step, finding.since) == (5, 3) and "lost 2.05 nats" in str(finding)
+
+
+class TestRejectedFalls:
+    def test_what_works_pushes_down_and_what_breaks_pushes_out(self) -> None:
+        logs = [{"logps/rejected": value} for value in (-1.0, -1.0, -1.0, -2.5, -3.0, -3.5, -6.0, -7.0, -7.0)]
+        step, finding = raised("rejected-falls", logs)  # -5.5 on average in steps 6 to 8
+        assert (step, finding.since) == (8, 6) and "lost 4.50 nats" in str(finding)
+        assert raised("rejected-falls", ({"loss": 9.0} for _ in range(9)), SFT) is None
 
 
 class TestMarginsWithoutAccuracy:
@@ -221,6 +252,7 @@ class TestOverfitting:
         assert raised("overfitting", [*begun, *learnt])[0] == 20
         once = [{**log, "epoch": 1.0} for log in learnt]
         assert raised("overfitting", [*begun, *once]) is None
+        assert raised("overfitting", [*begun, *once], replace(SIMPO, repeats=4.0))[0] == 20
 
 
 class TestSamples:

@@ -64,7 +64,7 @@ def test_sampling_changes_no_update(tmp_path: Path, parts: dict[str, str]) -> No
 def test_an_alarm_stops_a_run_that_then_goes_on_only_when_told_to(
     tmp_path: Path, parts: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sick = {"learning_rate": 0.1, "alarms": {"chosen-falls": "stop"}}
+    sick = {"learning_rate": 0.1, "alarms": {"default": "off", "chosen-falls": "stop"}}
     with pytest.raises(StoppedByAlarm):
         train(tmp_path, parts, **sick)
     told = capsys.readouterr().out

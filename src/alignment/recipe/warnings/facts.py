@@ -51,6 +51,8 @@ class Facts:
     """Rows of the evaluation that are trained on, too."""
     chosen_tokens: float | None = None
     """Mean length of the preferred answers."""
+    trained_tokens: float | None = None
+    """Mean length of what is trained in a conversation."""
     rejected_tokens: float | None = None
 
 

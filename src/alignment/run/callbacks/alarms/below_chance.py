@@ -10,6 +10,8 @@ from alignment.run.callbacks.alarms.statistics import level
 
 ERRORS = 4.0
 """Standard deviations below one half."""
+EVALUATED_ERRORS = 3.0
+"""The same for an evaluation of at least twelve rows, twice and with a negative margin."""
 _LATE = 0.5
 _FEWEST_PAIRS = 100
 _FEWEST_LOGS = 5
@@ -56,7 +58,7 @@ class BelowChance:
 
     def _evaluated(self, log: Log) -> Finding | None:
         accuracy, rows = log["eval_rewards/accuracies"], self._course.evaluation_rows
-        if not self._late(log) or below_one_half(accuracy, rows) < ERRORS or log["eval_rewards/margins"] >= 0:
+        if not self._late(log) or below_one_half(accuracy, rows) < EVALUATED_ERRORS or log["eval_rewards/margins"] >= 0:
             self._low.clear()
             return None
         self._low.append(int(log["step"]))

@@ -23,6 +23,10 @@ class Course:
     """Rows of one optimizer step."""
     anchored: bool
     """The loss holds the likelihood of the preferred answer itself, which therefore should not fall."""
+    adapters: bool = False
+    """LoRA alone is trained."""
+    repeats: float = 1.0
+    """How often an epoch shows each different row."""
     beta: float = 0.0
     """Scale of the rewards; 0 for a method without."""
     chosen_tokens: float | None = None

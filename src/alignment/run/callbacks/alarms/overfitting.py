@@ -15,14 +15,14 @@ GAP, FLOOR = 4.0, 0.1
 LIKELIHOOD_GAP, LIKELIHOOD_FLOOR = 1.4, 0.5
 """The same where the loss holds a likelihood, which never gets near 0; the distance in nats."""
 RISE = 1.1
-_EPOCHS = 3
+_SHOWN = 3
 _HEART = 0.02
 
 
 class Overfitting:
     """`eval_loss` is four times the training loss, or rises while that falls, in two evaluations in a row.
 
-    Without evaluations: after three epochs every pair is right and the loss is a fiftieth of what it was.
+    Without evaluations: every row was shown three times, all are right and the loss is a fiftieth of what it was.
     """
 
     def __init__(self, course: Course) -> None:
@@ -69,8 +69,10 @@ class Overfitting:
         return loss > GAP * trained and loss - trained > FLOOR * began
 
     def _unevaluated(self, log: Log) -> Finding | None:
-        known = self._best is not None or log.get("epoch", 0.0) <= _EPOCHS or len(self._recent) < _RECENT
-        if known or min(self._accuracies) < 1 or fmean(self._recent) > _HEART * fmean(self._first):
+        shown = log.get("epoch", 0.0) * self._course.repeats
+        if self._best is not None or shown <= _SHOWN or len(self._recent) < _RECENT:
+            return None
+        if min(self._accuracies) < 1 or fmean(self._recent) > _HEART * fmean(self._first):
             return None
         saw = f"every training row is right at a loss of {fmean(self._recent):.2g}, and there is no evaluation"
         return _finding(int(log["step"]), saw)

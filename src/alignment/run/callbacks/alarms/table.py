@@ -15,6 +15,7 @@ from alignment.run.callbacks.alarms.loss_spike import LossSpike
 from alignment.run.callbacks.alarms.margins_without_accuracy import MarginsWithoutAccuracy
 from alignment.run.callbacks.alarms.no_movement import NoMovement
 from alignment.run.callbacks.alarms.overfitting import Overfitting
+from alignment.run.callbacks.alarms.rejected_falls import RejectedFalls
 from alignment.run.callbacks.alarms.repetition import Repetition
 from alignment.run.callbacks.alarms.throughput_drop import ThroughputDrop
 
@@ -24,6 +25,7 @@ DETECTORS: Mapping[str, Callable[[Course], Detector]] = {
     "constant-loss": ConstantLoss,
     "no-movement": NoMovement,
     "chosen-falls": ChosenFalls,
+    "rejected-falls": RejectedFalls,
     "margins-without-accuracy": MarginsWithoutAccuracy,
     "below-chance": BelowChance,
     "overfitting": Overfitting,

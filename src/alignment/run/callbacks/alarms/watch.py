@@ -31,16 +31,23 @@ class Alarms(TrainerCallback):
         trainer: the trainer that is watched, whose `log` records the alarms.
         method: what it trains.
         settings: what happens when an alarm is raised.
-        chosen_tokens: mean length of the preferred answers, where the rows have any.
+        chosen_tokens: mean length of the preferred answers, or of what is trained in a conversation.
+        repeats: how often an epoch shows each different row.
     """
 
     def __init__(
-        self, trainer: Trainer, method: Method, settings: AlarmSettings, *, chosen_tokens: float | None = None
+        self,
+        trainer: Trainer,
+        method: Method,
+        settings: AlarmSettings,
+        *,
+        chosen_tokens: float | None = None,
+        repeats: float = 1.0,
     ) -> None:
         self._trainer = trainer
         self._method = method
         self._settings = settings
-        self._chosen_tokens = chosen_tokens
+        self._rows = {"chosen_tokens": chosen_tokens, "repeats": repeats}
         self._waiting: dict[str, Detector] = {}
         self._training = False
         self.raised: list[dict[str, Any]] = []
@@ -49,7 +56,7 @@ class Alarms(TrainerCallback):
         """The alarm that ended the run."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        course = course_of(self._trainer, self._method, steps=state.max_steps, chosen_tokens=self._chosen_tokens)
+        course = course_of(self._trainer, self._method, steps=state.max_steps, **self._rows)
         off = {name for name in DETECTORS if self._settings.action(name) == "off"}
         self._waiting = {name: made(course) for name, made in DETECTORS.items() if name not in off}
         self._training = True
@@ -97,7 +104,7 @@ class Alarms(TrainerCallback):
         log_beside(self._trainer, {f"{LOGGED}{alarm['name']}": 1.0})
 
 
-def course_of(trainer: Trainer, method: Method, *, steps: int, chosen_tokens: float | None) -> Course:
+def course_of(trainer: Trainer, method: Method, *, steps: int, **rows: Any) -> Course:
     """What the alarms know of a run."""
     return Course(
         method=method,
@@ -105,6 +112,7 @@ def course_of(trainer: Trainer, method: Method, *, steps: int, chosen_tokens: fl
         batch=trainer.get_total_train_batch_size(trainer.args),
         anchored=method.data == "conversation" or getattr(trainer, "sft_weight", 0.0) > 0,
         beta=getattr(trainer.args, "beta", None) or 0.0,
-        chosen_tokens=chosen_tokens,
+        adapters=hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"),
         evaluation_rows=0 if trainer.eval_dataset is None else len(trainer.eval_dataset),
+        **rows,
     )
