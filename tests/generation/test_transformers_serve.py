@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from serving import TransformersServe
@@ -11,6 +13,7 @@ from tiny import save_gemma2
 from alignment.errors import SetupError
 from alignment.generation import Request, load_engine
 from alignment.generation.server_engine import ServerEngine
+from alignment.hub.bundled import resolve_bundled
 from alignment.recipe import ModelArguments
 from alignment.recipe.generation_settings import GenerationSettings
 from alignment.scoring.endpoint import Endpoint
@@ -71,3 +74,21 @@ def test_a_server_that_is_killed_and_started_again_loses_no_answer(server):
     threading.Timer(0.5, server.start).start()
     got += answers
     assert sorted(request.id for request, _ in got) == sorted(request.id for request in requests)
+
+
+def test_a_real_model_answers_alike_in_process_and_behind_a_server(tmp_path):
+    """With the bundled model, where an earlier command has put it on this machine."""
+    kept = Path.home() / ".cache/alignment-handbook"
+    if not list(kept.glob("models/SmolLM2-135M-Instruct-*/config.json")):
+        pytest.skip("the bundled model is not on this machine")
+    folder = resolve_bundled("bundled:SmolLM2-135M-Instruct", cache=kept)
+    questions = ["What is the capital of France?", "Name a fruit."]
+    requests = [Request(id=text, messages=[{"role": "user", "content": text}], seed=0) for text in questions]
+    greedy = GenerationSettings(engine="transformers", temperature=0.0, max_new_tokens=24)
+    model = ModelArguments(model_name_or_path=str(folder))
+    here = {request.id: answer for request, answer in load_engine(greedy, model).answers(requests)}
+    with TransformersServe(folder, tmp_path / "serve.log") as server:
+        asked = replace(greedy, engine="server", base_url=server.address)
+        there = {request.id: answer for request, answer in load_engine(asked, model).answers(requests)}
+    assert here == there
+    assert "Paris" in here[questions[0]].text and here[questions[0]].finished
