@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alignment.evaluation import alpaca_suite, lm_eval_suite, preferences, reward_model, win_rate
+from alignment.evaluation import alpaca_suite, arena_suite, lm_eval_suite, preferences, reward_model, win_rate
 from alignment.evaluation.context import Context
 from alignment.evaluation.published import published_models
 from alignment.evaluation.results import Outcome, Results
@@ -23,6 +23,7 @@ RUNS: dict[str, Suite] = {
     "reward_model": reward_model.measure,
     "win_rate": win_rate.measure,
     "alpaca_eval": alpaca_suite.measure,
+    "arena_hard": arena_suite.measure,
     "lm_eval": lm_eval_suite.measure,
 }
 """What each suite does. An outcome about no model of the recipe comes with `None`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 _NAMES = {
     "alpaca_eval": ("length-controlled win rate", "win rate", "length"),
-    "arena_hard": ("score", "length"),
+    "arena_hard": ("score", "length in tokens"),
     "lm_eval": ("gsm8k", "mmlu"),
 }
 _FIGURES: Mapping[str, Mapping[str, tuple[float, ...]]] = {

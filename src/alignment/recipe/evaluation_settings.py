@@ -128,15 +128,14 @@ class AlpacaEvalSuite:
 
 @dataclass(frozen=True, kw_only=True)
 class ArenaHardSuite:
-    """Arena-Hard (arXiv 2406.11939). Questions, baseline answers and the judge's prompt are its authors' files."""
+    """Arena-Hard (arXiv 2406.11939). Questions, baseline answers and prompts are its authors' own."""
 
     version: Literal["v0.1", "v2"] = "v0.1"
-    questions: str | None = None
-    """Its question.jsonl; the Hub's when absent."""
-    baseline_answers: str | None = None
-    """Its model_answer/<baseline>.jsonl; the Hub's when absent."""
-    judge_prompt: str | None = None
-    """Text file with the judge's system prompt, as its authors have it."""
+    repository: str | None = None
+    """A clone of https://github.com/lmarena/arena-hard-auto, whose questions, baseline answers and judge's prompts are
+    used; the one that `make data` fetches when absent."""
+    category: str | None = None
+    """Of v2: hard_prompt when absent, or creative_writing."""
     max_questions: int | None = None
     """The first ones only, for a trial."""
     generation: GenerationSettings | None = None
@@ -145,6 +144,8 @@ class ArenaHardSuite:
     def faults(self, key: str) -> Iterator[Fault]:
         """Every rule that these values break."""
         yield from _at_least_one(self, key, "max_questions")
+        if self.category is not None and self.version != "v2":
+            yield Fault(key=f"{key}.category", value=self.category, rule="belongs to version v2", remedy="remove it")
         yield from _generation_faults(self, key, one_seed=True)
 
 
@@ -213,11 +214,10 @@ FILES = (
     "reward_model.dataset",
     "win_rate.prompts",
     "alpaca_eval.evaluation_set",
-    "arena_hard.questions",
-    "arena_hard.baseline_answers",
-    "arena_hard.judge_prompt",
 )
 """Keys that name a file."""
+FOLDERS = ("arena_hard.repository",)
+"""Keys that name a folder."""
 
 
 def unknown_suites(names: tuple[str, ...], *, key: str) -> Iterator[Fault]:

@@ -16,14 +16,15 @@ from alignment.errors import Fault, UserError
 from alignment.hub.bundled import bundled_model, is_bundled
 from alignment.recipe.cleaning import against_ids
 from alignment.recipe.evaluation_settings import FILES as EVALUATION_FILES
+from alignment.recipe.evaluation_settings import FOLDERS as EVALUATION_FOLDERS
 from alignment.recipe.files import could_be_path
 from alignment.recipe.settings import Settings
 from alignment.recipe.yaml_document import Origin
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".gz", ".zst", ".arrow")
 _MODEL_KEYS = ("model_name_or_path", "tokenizer_name_or_path")
-_FILES = {"sample_evaluation": ("prompts", "control_prompts"), "evaluation": EVALUATION_FILES}
-"""Keys of sections that name files."""
+_FILES = {"sample_evaluation": ("prompts", "control_prompts"), "evaluation": (*EVALUATION_FILES, *EVALUATION_FOLDERS)}
+"""Keys of sections that name files or folders."""
 _HUB_KEYS = {"hub_model_id": "gemma-2-9b-it-SimPO", "hub_dataset_id": "gemma2-pairs"}
 """Names of what is published, each with an example."""
 
@@ -54,7 +55,7 @@ class Places:
             if settings.sound(section):
                 for name in names:
                     if value := _nested(settings[section], name):
-                        yield from self._file(f"{section}.{name}", value)
+                        yield from self._place(f"{section}.{name}", value, folder=name in EVALUATION_FOLDERS)
         if settings.sound("output_dir") and settings["output_dir"]:
             yield from self._output(settings["output_dir"])
         for key, example in _HUB_KEYS.items():
@@ -136,10 +137,10 @@ class Places:
         except UserError as error:
             yield from error.faults
 
-    def _file(self, key: str, value: str) -> Iterator[Fault]:
+    def _place(self, key: str, value: str, *, folder: bool = False) -> Iterator[Fault]:
         path = self._find(key, value)
-        if path is None or not path.is_file():
-            yield self._missing(key, value, "give a file")
+        if path is None or not (path.is_dir() if folder else path.is_file()):
+            yield self._missing(key, value, "give a folder" if folder else "give a file")
         else:
             self.found[key] = str(path)
 
