@@ -335,6 +335,7 @@ def test_selection_makes_several_pairs_and_must_have_an_effect(tmp_path):
     [
         (scored([1, 2]), "as many scores as answers are needed: responses has 3, scores 2"),
         (scored([1, None, 2]), "not a number: scores[1] is None, not a finite number"),
+        (scored([1, 10**400, 2]), "not a number: scores[1] is 1000"),
         (scored([1, True, 2]), "not a number: scores[1] is True"),
         ({**scored([1, 2, 3]), "responses": ["a", 7, "b"]}, "not an answer: responses[1] is a number, 7"),
         ({"prompt": "q", "response_a": "a", "response_b": "b", "winner": "c"}, "winner is 'c', not model_a, model_b"),

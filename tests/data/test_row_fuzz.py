@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from tiny import gemma_tokenizer
 
 from alignment.data import DPORules, SFTRules, TokenRules, load_dataset_splits, prepare_rows
+from alignment.data.formats import FORMATS
+from alignment.data.formats.reader import BESIDE
+from alignment.data.formats.unread import MEANT
 from alignment.errors import UserError
 from alignment.recipe.schema import DataArguments
 
@@ -47,11 +50,10 @@ message = st.fixed_dictionaries(
     optional={"tool_calls": value, "name": value, "reasoning_content": value},
 )
 turns = st.text(max_size=20) | st.lists(message | value, max_size=4) | value
-row = st.dictionaries(
-    st.sampled_from(["prompt", "chosen", "rejected", "messages", "tools", "system", "completion", "label"])
-    | st.text(max_size=6),
-    turns,
-    max_size=5,
+COLUMNS = sorted({*(column for each in FORMATS.values() for column in each.columns), *MEANT, *BESIDE, "label"})
+row = st.dictionaries(st.sampled_from(COLUMNS) | st.text(max_size=6), turns, max_size=5)
+shaped = st.sampled_from(list(FORMATS.values())).flatmap(
+    lambda each: st.fixed_dictionaries({group[0]: turns for group in each.needs}, optional={"system": turns})
 )
 good = st.fixed_dictionaries({"prompt": st.just("Why?"), "chosen": turns, "rejected": turns, "messages": turns})
 
@@ -69,7 +71,7 @@ def file(tmp_path_factory):
 @pytest.mark.parametrize("method", [*RULES])
 @pytest.mark.parametrize("on_bad_row", ["error", "drop"])
 @fuzz
-@given(rows=st.lists(row | good | value, min_size=1, max_size=4))
+@given(rows=st.lists(row | good | shaped | value, min_size=1, max_size=4))
 def test_random_rows(tokenizer, file, method, on_bad_row, rows):
     kind = "conversation" if method == "sft" else "preference"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))

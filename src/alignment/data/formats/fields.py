@@ -98,6 +98,14 @@ def number_of(value: object, name: str) -> float:
     Raises:
         RowFault: something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = None if isinstance(value, bool) or not isinstance(value, int | float) else _float(value)
+    if number is None or not math.isfinite(number):
         raise RowFault("not a number", f"{name} is {shown(value)}, not a finite number")
-    return float(value)
+    return number
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
