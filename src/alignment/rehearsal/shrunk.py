@@ -16,6 +16,7 @@ REPOSITORY = "me/rehearsal"
 _DROPPED = frozenset(
     # other data, and other places
     "dataset_name dataset_config dataset_revision dataset_train_split dataset_mixture "
+    "dataset_format column_map selection "
     "deduplicate decontaminate max_train_samples max_eval_samples model_revision tokenizer_name_or_path "
     "trust_remote_code resume_from_checkpoint num_train_epochs per_device_train_batch_size "
     "gradient_accumulation_steps overwrite_output_dir hub_token evaluation "

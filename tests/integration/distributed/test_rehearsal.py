@@ -57,6 +57,13 @@ def test_every_shipped_recipe_can_be_rehearsed(tmp_path, name):
     assert small.config(world_size=2).max_steps == 6
 
 
+def test_rows_are_rehearsed_in_canonical_form_so_the_recipes_format_is_left_out(tmp_path):
+    overrides = ["--dataset_format", "scored_answers", "--column_map.id", "null", "--selection.min_margin", "0.1"]
+    recipe = load_recipe("quickstart", overrides)
+    settings, _ = shrunk_settings(recipe, model=tmp_path, data=tmp_path, output=tmp_path)
+    assert {"dataset_format", "column_map", "selection"} <= set(recipe.resolved) - set(settings)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_without_files_becomes_a_small_model_of_its_kind(tmp_path, family):
     name = next(name for name, value in KNOWN.items() if value == family and not name.startswith("bundled:"))
