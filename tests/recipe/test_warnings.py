@@ -12,7 +12,7 @@ from alignment.errors import RecipeError
 from alignment.methods import METHODS
 from alignment.recipe import load_recipe
 from alignment.recipe.guards import AlarmSettings, acknowledged, alarm_settings
-from alignment.recipe.warnings import WARNINGS, Facts, facts_of, judged, lines_of
+from alignment.recipe.warnings import WARNINGS, Facts, facts_of, judged, lines_of, with_rows_at_hand
 
 RELEASED = Facts(
     method="simpo",
@@ -136,6 +136,23 @@ def test_acknowledged_warnings_are_recorded_and_not_told() -> None:
     ]
     unknown = replace(facts, steps=None)
     assert not any("does not arise" in line for line in lines_of(judged(unknown, known), unknown, known))
+
+
+def test_a_check_knows_the_rows_at_hand() -> None:
+    recipe = load_recipe("tiny/simpo")
+    facts = facts_of(recipe.method, recipe.resolved)
+    assert with_rows_at_hand(facts, {"data": None, "tokens": None}) == facts
+    found = {
+        "data": {"splits": {"train": {"rows": 18, "exact_duplicates": 10}}},
+        "tokens": {"train": {"lengths": {"chosen": {"mean": 30.0}, "rejected": {"mean": 15.0}}}},
+    }
+    known = with_rows_at_hand(facts, found)
+    assert known.steps == 5  # of 4 rows, the last of 2
+    assert [name for name in names(known) if name not in names(facts)] == [
+        "few-steps",
+        "longer-chosen",
+        "repeated-rows",
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")

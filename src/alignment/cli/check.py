@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,9 +72,10 @@ def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
         print(f"{name}: valid ({recipe.method}, {recipe.model.model_name_or_path})")
     else:
         show(recipe)
-    _warn(recipe)
-    if not short:
-        _show_data(recipe)
+    inspected = None if short else _inspected(recipe)
+    if inspected is not None:
+        _show_data(recipe, inspected)
+    _warn(recipe, inspected)
     return True
 
 
@@ -90,8 +92,8 @@ def _print_json(name: str, overrides: Sequence[str]) -> int:
             found = {"valid": True, "recipe": settings, "path": str(pairs.path)}
         else:
             recipe = load_recipe(name, overrides)
-            _warn(recipe)
-            found = {**summary(recipe), **_inspected(recipe)}
+            inspected = _inspected(recipe)
+            found = {**summary(recipe), "warnings": _warn(recipe, inspected), **inspected}
     print(json.dumps(found, indent=2))
     return 0
 
@@ -109,12 +111,12 @@ def summary(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _show_data(recipe: Recipe) -> None:
+def _show_data(recipe: Recipe, inspected: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     from alignment.cli.check_view import show_inspection
 
-    show_inspection(Console(highlight=False), _inspected(recipe), on_bad_row=recipe.data.on_bad_row)
+    show_inspection(Console(highlight=False), inspected, on_bad_row=recipe.data.on_bad_row)
 
 
 def _inspected(recipe: Recipe) -> dict[str, Any]:
@@ -128,14 +130,18 @@ def _inspected(recipe: Recipe) -> dict[str, Any]:
     return inspect(recipe)
 
 
-def _warn(recipe: Recipe) -> None:
-    """What is unusual about the recipe; what the rows decide is judged when a run starts."""
+def _warn(recipe: Recipe, inspected: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Prints what is unusual, as far as the rows at hand tell; the start of a run tells all. Returns it for JSON."""
     from alignment.recipe.guards import acknowledged
-    from alignment.recipe.warnings import facts_of, judged, lines_of
+    from alignment.recipe.warnings import facts_of, judged, lines_of, with_rows_at_hand
 
     facts, known = facts_of(recipe.method, recipe.resolved), acknowledged(recipe.resolved)
-    for line in lines_of(judged(facts, known), facts, known):
+    if inspected is not None:
+        facts = with_rows_at_hand(facts, inspected)
+    warned = judged(facts, known)
+    for line in lines_of(warned, facts, known):
         print(line)
+    return [asdict(warning) for warning in warned]
 
 
 def show(recipe: Recipe) -> None:

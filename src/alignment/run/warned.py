@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -14,7 +13,7 @@ from alignment.data.template_markers import template_marks
 from alignment.modeling.load import has_own_template
 from alignment.recipe import Recipe
 from alignment.recipe.guards import acknowledged
-from alignment.recipe.warnings import Facts, facts_of, judged, lines_of
+from alignment.recipe.warnings import Facts, facts_of, judged, lines_of, steps_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,9 +37,8 @@ def facts_of_run(
     """Everything that can be known before the model is loaded."""
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     rows = len(splits.train)
-    steps = config.max_steps
-    if steps <= 0:
-        steps = math.ceil(math.ceil(rows / batch) * config.num_train_epochs)
+    limited = config.max_steps > 0
+    steps = config.max_steps if limited else steps_of(rows, batch=batch, epochs=config.num_train_epochs)
     trained = row_digests(splits.train)
     evaluated = [] if splits.test is None else row_digests(splits.test)
     distinct = set(trained)
@@ -50,7 +48,7 @@ def facts_of_run(
         facts_of(recipe.method, recipe.resolved),
         batch=batch,
         steps=steps,
-        epochs=steps * batch / rows if config.max_steps > 0 else config.num_train_epochs,
+        epochs=config.max_steps * batch / rows if limited else config.num_train_epochs,
         master_weights=config.deepspeed_plugin is not None,
         header=template_marks(tokenizer).header or "",
         own_template=None if recipe.data.chat_template is None else has_own_template(recipe.model),

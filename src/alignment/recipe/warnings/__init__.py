@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alignment.recipe.warnings.facts import Facts, facts_of
+from alignment.recipe.warnings.facts import Facts, facts_of, steps_of, with_rows_at_hand
 from alignment.recipe.warnings.judge import Warned, judged, lines_of
 from alignment.recipe.warnings.table import WARNINGS
 
-__all__ = ["WARNINGS", "Facts", "Warned", "facts_of", "judged", "lines_of"]
+__all__ = ["WARNINGS", "Facts", "Warned", "facts_of", "judged", "lines_of", "steps_of", "with_rows_at_hand"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from alignment.methods import METHODS
@@ -78,3 +79,25 @@ def facts_of(method: str, resolved: Mapping[str, Any]) -> Facts:
         batch=resolved.get("global_batch_size"),
         steps=steps,
     )
+
+
+def with_rows_at_hand(facts: Facts, inspected: Mapping[str, Any]) -> Facts:
+    """`facts` with what `make check` found in the rows that are on this machine (`run.inspect_data.inspect`)."""
+    train = ((inspected.get("data") or {}).get("splits") or {}).get("train")
+    if train is None or not train["rows"]:
+        return facts
+    rows = train["rows"]
+    lengths = ((inspected.get("tokens") or {}).get("train") or {}).get("lengths") or {}
+    return replace(
+        facts,
+        rows=rows,
+        distinct_rows=rows - train["exact_duplicates"],
+        steps=facts.steps or steps_of(rows, batch=facts.batch, epochs=facts.epochs),
+        chosen_tokens=lengths.get("chosen", {}).get("mean"),
+        rejected_tokens=lengths.get("rejected", {}).get("mean"),
+    )
+
+
+def steps_of(rows: int, *, batch: int | None, epochs: float | None) -> int | None:
+    """Optimizer steps of a run that is not limited by `max_steps`."""
+    return None if batch is None or epochs is None else ceil(ceil(rows / batch) * epochs)
