@@ -1,8 +1,10 @@
 """Package metadata. The exact versions every test ran with are in constraints.txt."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -20,6 +22,7 @@ EXTRAS = {
         "fastapi>=0.115",
         "hypothesis>=6.100",
         "import-linter>=2.1",
+        "jsonschema>=4.20",
         "mypy>=1.11",
         "openai>=1.98",
         "pytest>=8.0",
@@ -29,6 +32,20 @@ EXTRAS = {
         "trackio>=0.2",
     ],
 }
+
+SHIPPED = ("recipes", "configs")
+
+
+class BuildWithRecipes(build_py):
+    """Copies the recipes and the launch configurations into the wheel; an editable install reads the repository's."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for folder in SHIPPED:
+                target = Path(self.build_lib) / "alignment" / "shipped" / folder
+                shutil.copytree(ROOT / folder, target, dirs_exist_ok=True)
+
 
 setup(
     name="alignment-handbook-simpo",
@@ -42,6 +59,7 @@ setup(
     package_dir={"": "src"},
     packages=find_packages("src"),
     package_data={"alignment": ["templates/*"]},
+    cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
         "accelerate>=1.12,<2",
         "datasets>=4.0,<6",

@@ -10,7 +10,21 @@ from typing import Any
 import typer
 
 import alignment
-from alignment.cli import chat, check, data, evaluate, generate, pairs, push, push_data, rehearse, train
+from alignment.cli import (
+    chat,
+    check,
+    data,
+    evaluate,
+    generate,
+    new,
+    pairs,
+    push,
+    push_data,
+    recipes,
+    rehearse,
+    schema,
+    train,
+)
 from alignment.cli.arguments import OVERRIDABLE
 from alignment.cli.exit import guarded, leave
 
@@ -45,6 +59,9 @@ for _command in (
     push_data.push_data,
 ):
     app.command(context_settings=OVERRIDABLE)(guard(_command))
+app.command()(guard(recipes.recipes))
+app.command(context_settings=OVERRIDABLE)(guard(new.new))
+app.command()(guard(schema.schema))
 
 
 def main(command: str | None = None, argv: Sequence[str] | None = None, *, method: str | None = None) -> None:

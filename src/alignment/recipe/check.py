@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alignment.errors import Fault, RecipeError, did_you_mean
+from alignment.files import shown_path
 from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
 from alignment.recipe.cleaning import Deduplication, decontamination
@@ -27,7 +28,7 @@ from alignment.recipe.settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings
 from alignment.recipe.types import build, convert, hints, plain, required
 from alignment.recipe.yaml_document import Document, Origin
 
-_ROOT: Mapping[str, Any] = {
+ROOT_KEYS: Mapping[str, Any] = {
     "method": str,
     "global_batch_size": int | None,
     "sample_evaluation": SampleEvaluation | None,
@@ -107,7 +108,7 @@ def _values(document: Document, method: str | None) -> tuple[dict[str, Any], lis
     """Checked values by top-level key, and the faults of the rest. Without a method every method's keys count."""
     methods = [method] if method else list(METHODS)
     training = {key: declared for each in methods for key, declared in training_hints(each).items()}
-    known = {**training, **hints(ModelArguments), **hints(DataArguments), **_ROOT}
+    known = {**training, **hints(ModelArguments), **hints(DataArguments), **ROOT_KEYS}
     needed = required(ModelArguments)
     values: dict[str, Any] = {"method": method} if method else {}
     faults: list[Fault] = []
@@ -187,8 +188,8 @@ def _section(key: str, values: Mapping[str, Any], found: Mapping[str, str]) -> A
     """The settings of a section, with the places of its files."""
     placed: dict[str, Any] = thaw(values)
     for name, path in found.items():
-        first, *inner, last = name.split(".")
-        if first == key:
+        if name.startswith(f"{key}."):
+            _, *inner, last = name.split(".")
             holder = placed
             for part in inner:
                 holder = holder[part]
@@ -249,9 +250,3 @@ def _top(key: str) -> str:
 
 def _under(key: str, faults: list[Fault]) -> bool:
     return any(_top(fault.key) == key for fault in faults)
-
-
-def shown_path(path: Path) -> str:
-    """`path` as it is seen from the working directory."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

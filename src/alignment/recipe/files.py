@@ -8,6 +8,7 @@ from os.path import expanduser
 from pathlib import Path
 
 from alignment.errors import Fault, RecipeError
+from alignment.files import shipped
 from alignment.recipe.yaml_document import Document, Plain, merge, read_document
 
 _SUFFIXES = (".yaml", ".yml")
@@ -18,8 +19,8 @@ _LONGEST_PATH = 3500
 
 
 def recipe_roots() -> list[Path]:
-    """Folders whose recipes go by name: `recipes/` where the command runs, and the repository's own."""
-    roots = (Path.cwd() / "recipes", Path(__file__).resolve().parents[3] / "recipes")
+    """Folders whose recipes go by name: `recipes/` where the command runs, and those that are shipped."""
+    roots = (Path.cwd() / "recipes", shipped("recipes"))
     return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from alignment.files import shipped
 from alignment.methods import METHODS
 from alignment.recipe import ModelArguments, load_recipe
 from alignment.rehearsal.local_hub import HubServer
@@ -28,13 +29,12 @@ from alignment.rehearsal.rows import Rows, rehearsal_rows, texts_of, write_rows
 from alignment.rehearsal.shrunk import REPOSITORY, SAVE_EVERY, STEPS, shrunk_settings
 from alignment.rehearsal.stages import StageFailed, Stages
 
-ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / "configs/accelerate/zero3_cpu.yaml"
+CONFIG = shipped("configs") / "accelerate/zero3_cpu.yaml"
 TIMEOUT = 900.0
 """Seconds after which a process is taken for hung; DeepSpeed's first start compiles for a minute or more."""
 
 ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT / "src"),
+    "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
     "HF_HUB_OFFLINE": "1",
@@ -60,7 +60,7 @@ def rehearse(source: str, overrides: list[str], *, keep: bool = False) -> int:
     recipe = load_recipe(source, overrides)
     scratch = Path(tempfile.mkdtemp(prefix="rehearsal-"))
     console.print(f"Rehearsing [bold]{recipe.name}[/bold] ({METHODS[recipe.method].title}) in {scratch}")
-    rows = rehearsal_rows(recipe.data, kind=METHODS[recipe.method].data, base=recipe.path.parent)
+    rows = rehearsal_rows(recipe.data, kind=METHODS[recipe.method].data)
     stages = Stages(console)
     try:
         with stages.stage("small model and rows") as stage:
@@ -108,7 +108,7 @@ def _life(stages: Stages, settings: Mapping[str, Any], recipe: Path, scratch: Pa
         "--main_process_port",
         "0",
     ]
-    train += [ROOT / "scripts/train.py", "--config", recipe]
+    train += ["--module", "alignment.cli", "train", recipe]
 
     with stages.stage("train on two processes, ZeRO-3; kill one") as stage:
         with running(train, scratch / "train.log", environment) as job:
@@ -190,7 +190,7 @@ def _publish(
     recipe: Path, out: Path, scratch: Path, hub: HubServer, environment: Mapping[str, str], *, branch: str
 ) -> str:
     pulled = scratch / "pulled"
-    push: list[str | Path] = [sys.executable, ROOT / "scripts/push_to_hub.py", "--config", recipe]
+    push: list[str | Path] = [sys.executable, "-m", "alignment.cli", "push", recipe]
     fetch = (
         f"from huggingface_hub import snapshot_download as d; "
         f"d({REPOSITORY!r}, revision={branch!r}, local_dir={str(pulled)!r})"
