@@ -1,12 +1,11 @@
-"""The story of a run, in order."""
+"""The life of a training run, in order."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -16,12 +15,11 @@ from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
-from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
+from alignment.data import load_dataset_splits, prepare_splits
 from alignment.data.cleaning import dropped_rows
 from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
-from alignment.errors import Preempted
 from alignment.evaluation.before_after import compare
 from alignment.evaluation.measure import Measurement, measure
 from alignment.files import cache_root, write_json
@@ -42,21 +40,17 @@ from alignment.recipe import ModelArguments, Recipe
 from alignment.recipe.frozen import thaw
 from alignment.recipe.guards import alarm_settings
 from alignment.recipe.saving import SAVE_EVERY_MINUTES
-from alignment.redaction import write_portable
 from alignment.report.final_report import UNTIMED, report
-from alignment.run.callbacks.alarms.stop import StoppedByAlarm, refuse_stopped, stopped
-from alignment.run.callbacks.alarms.watch import Alarms
-from alignment.run.callbacks.finite import StopOnNonFinite
+from alignment.run.callbacks.alarms.stop import StoppedByAlarm, refuse_stopped
 from alignment.run.callbacks.movement import NothingTrained, WeightsMove
-from alignment.run.callbacks.preemption import StopOnSignal
 from alignment.run.callbacks.progress import show_progress
-from alignment.run.callbacks.saving import SaveSchedule
 from alignment.run.callbacks.sealing import SealCheckpoints
 from alignment.run.callbacks.tracking import RecipeTracking, link_model
 from alignment.run.extensions import build_extensions
 from alignment.run.failure import Journal, forget_logs, told
 from alignment.run.guarded import guarded
 from alignment.run.packages import check_packages
+from alignment.run.training import optimizer_steps, save_results, train
 from alignment.run.warned import facts_of_run, warn
 from alignment.trainers.reporting import ReportingTrainer
 from alignment.trainers.sharding import check_resumable, check_sharded
@@ -102,10 +96,10 @@ def train_and_report(recipe: Recipe, journal: Journal) -> Path:
             check_destination(destination_of(recipe))
         method = METHODS[recipe.method]
         journal.doing("loading the tokenizer", "tokenizer_name_or_path", "model_name_or_path")
-        tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+        tokenizer = load_tokenizer(recipe.model, chat_template=recipe.data.chat_template)
         journal.doing("loading the data", "dataset_mixture", "dataset_name")
         # The process that comes first prepares the data; the others wait for its lock, in no collective operation.
-        checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
+        checked = load_dataset_splits(recipe.data, kind=method.data, cache=cache_root())
         identity = identity_of_run(recipe, tokenizer, checked)
         folder.check_identity(identity)
         if folder.finished:
@@ -209,13 +203,6 @@ def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFol
         yield broadcast_object_list(found)[0]
 
 
-def chat_template(recipe: Recipe) -> str | None:
-    """The Jinja source that the recipe names, or `None` for the tokenizer's own."""
-    if recipe.data.chat_template is None:
-        return None
-    return resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
-
-
 def identity_of_run(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, splits: Any) -> dict[str, Any]:
     """What the folder of this run, and every checkpoint in it, must agree with."""
     rows: list[Any] = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
@@ -240,7 +227,7 @@ def measured(
     if recipe.sample_evaluation is not None and PartialState().is_main_process:
         with plain_loading():  # generating under ZeRO-3 would wait for the other ranks, too
             policy = load_policy(model).to(PartialState().device)
-            result = measure(policy, tokenizer, recipe.sample_evaluation, base=recipe.path.parent, label=label)
+            result = measure(policy, tokenizer, recipe.sample_evaluation, label=label)
     PartialState().wait_for_everyone()
     return result
 
@@ -264,56 +251,3 @@ def try_the_end(
                 policy, trainer.processing_class, Path(scratch), dtype=compute_dtype(trainer.args, trainer.model)
             )
         report(recipe, trainer, splits, dataclasses.replace(folder, path=Path(scratch)), UNTIMED, links={}, guards={})
-
-
-def train(
-    trainer: ReportingTrainer, alarms: Alarms, *, resume_from: Path | None, save_every_minutes: float | None = None
-) -> dict[str, Any]:
-    """Train, evaluate, and leave metrics and state in the folder; returns seconds and rates."""
-    preemption = StopOnSignal()
-    trainer.add_callback(SaveSchedule(save_every_minutes))
-    trainer.add_callback(preemption)
-    trainer.add_callback(StopOnNonFinite(trainer))
-    with preemption.listening():
-        metrics = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from)).metrics
-    if preemption.stopped_at is not None:
-        raise Preempted(f"Stopped as asked; checkpoint-{preemption.stopped_at} is saved in {trainer.args.output_dir}.")
-    if alarms.stopped_by is not None:
-        raise stopped(alarms, Path(str(trainer.args.output_dir)))
-    evaluated = {} if trainer.eval_dataset is None else evaluated_now(trainer) or trainer.evaluate()
-    save_results(trainer, train=metrics, eval=evaluated)
-    return {"train_seconds": metrics["train_runtime"], "samples_per_second": metrics["train_samples_per_second"]}
-
-
-def save_results(trainer: Trainer, **metrics: Mapping[str, float]) -> None:
-    """Leave `<split>_results.json`, all of them in `all_results.json`, and `trainer_state.json` in the folder.
-
-    Only checkpoints, which nobody publishes, need absolute paths.
-    """
-    if not trainer.args.should_save:
-        return
-    folder = Path(str(trainer.args.output_dir))
-    for split, values in metrics.items():
-        if values:
-            write_json(folder / f"{split}_results.json", values)
-    write_json(
-        folder / "all_results.json", {name: value for values in metrics.values() for name, value in values.items()}
-    )
-    write_portable(folder / "trainer_state.json", dataclasses.asdict(trainer.state))
-
-
-def evaluated_now(trainer: Trainer) -> dict[str, float]:
-    """The metrics of an evaluation that the last step has just made of the final weights; empty when there is none."""
-    entries = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.args.load_best_model_at_end or not entries or entries[-1]["step"] != trainer.state.global_step:
-        return {}
-    return {name: value for name, value in entries[-1].items() if name != "step"}
-
-
-def optimizer_steps(trainer: Trainer) -> int:
-    """How many optimizer steps the whole run takes."""
-    args = trainer.args
-    if args.max_steps > 0:
-        return args.max_steps
-    rows, batch = len(trainer.train_dataset), trainer.get_total_train_batch_size(args)
-    return math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
