@@ -44,7 +44,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "--seed",
         "7",
     ]
-    finished_run(folder, command=command, resumed_from="checkpoint-10", root=folder.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", command)
+        patch.chdir(folder.parent)
+        finished_run(folder, resumed_from="checkpoint-10")
     return json.loads((folder / "run_manifest.json").read_text())
 
 

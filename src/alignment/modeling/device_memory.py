@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from alignment.modeling.chunked_logps import BLOCK_BYTES
 from alignment.modeling.flops import Geometry
+from alignment.modeling.parameters import whole_numel
 
 RESERVE = 0.08
 """Share of the memory within reach that is left to fragmentation and to kernels' workspaces."""
@@ -56,12 +56,12 @@ def activation_memory(
     return left_for_activations(
         within_reach(device),
         geometry,
-        trained=sum(weights_of(p) for p in parameters if p.requires_grad),
-        frozen=sum(weights_of(p) * p.element_size() for p in parameters if not p.requires_grad),
+        trained=sum(whole_numel(p) for p in parameters if p.requires_grad),
+        frozen=sum(whole_numel(p) * p.element_size() for p in parameters if not p.requires_grad),
         shards=shards,
         zero=zero,
         replicas=replicas,
-        cast=sum(weights_of(p) for p in parameters if p.dtype == torch.float32) if mixed else 0,
+        cast=sum(whole_numel(p) for p in parameters if p.dtype == torch.float32) if mixed else 0,
     )
 
 
@@ -152,8 +152,3 @@ def zero_settings(args: Any) -> Mapping[str, Any] | None:
     """DeepSpeed's `zero_optimization` of a run, as its training arguments carry it; `None` without DeepSpeed."""
     plugin = getattr(args, "deepspeed_plugin", None)
     return None if plugin is None else plugin.deepspeed_config.get("zero_optimization", {})
-
-
-def weights_of(parameter: nn.Parameter) -> int:
-    """Weights of a parameter, also of one that ZeRO-3 has already sharded away."""
-    return math.prod(getattr(parameter, "ds_shape", parameter.shape))

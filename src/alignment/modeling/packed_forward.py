@@ -26,9 +26,9 @@ from alignment.modeling.attention import (
     this_machine,
 )
 from alignment.modeling.class_swap import mix_in
-from alignment.modeling.device_memory import weights_of
 from alignment.modeling.logps import CompletionLogps, sum_by_completion
 from alignment.modeling.output_head import accept_targets, head_softcap
+from alignment.modeling.parameters import whole_numel
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def serve_packed_rows(
     device = device or language_model.device
     backend = choose_proven_backend(needs, this_machine(device), device, requested)
     if not allow_slow:
-        check_speed(backend, device, weights=sum(map(weights_of, language_model.parameters())))
+        check_speed(backend, device, weights=sum(map(whole_numel, language_model.parameters())))
     backbone = language_model.base_model
     if not hasattr(backbone, "_packed_attention"):
         serve_shared_prompts(attention)

@@ -38,9 +38,9 @@ _REPORTS = (
 
 # Keys that change neither the data, the model nor the updates: a run may be resumed with other values.
 _FREE_KEYS = frozenset(
-    "extends output_dir overwrite_output_dir resume_from_checkpoint report_to run_name project disable_tqdm "
-    "logging_dir logging_strategy logging_steps logging_first_step log_level save_total_limit push_to_hub "
-    "hub_model_id hub_token hub_private_repo hub_revision hub_strategy dataset_num_proc dataloader_num_workers "
+    "output_dir overwrite_output_dir report_to run_name project disable_tqdm "
+    "logging_strategy logging_steps logging_first_step log_level save_total_limit push_to_hub "
+    "hub_model_id hub_private_repo hub_revision hub_strategy dataset_num_proc dataloader_num_workers "
     "dataloader_pin_memory per_device_eval_batch_size tokens_per_device sample_evaluation evaluation use_cpu "
     "save_every_minutes acknowledge alarms sample_every".split()
 )

@@ -13,6 +13,7 @@ from transformers.trainer_utils import SaveStrategy
 from transformers.training_args import OptimizerNames
 
 from alignment.errors import Fault, SetupError
+from alignment.modeling.parameters import weights_of, whole_numel
 from alignment.modeling.precision import compute_dtype
 from alignment.recipe.sizes import adam_bytes
 
@@ -55,13 +56,13 @@ def checkpoint_bytes(model: nn.Module, args: TrainingArguments) -> float:
     weights = _held_bytes(trained if hasattr(model, "peft_config") else model.parameters())
     states = adam_bytes(OptimizerNames(args.optim).value)
     master = 4 if args.deepspeed_plugin is not None else 0  # DeepSpeed keeps fp32 weights beside those it trains
-    return _SLACK + weights + sum(map(_numel, trained)) * (states + master)
+    return _SLACK + weights + sum(map(whole_numel, trained)) * (states + master)
 
 
 def final_bytes(model: nn.Module, args: TrainingArguments) -> float:
     """Upper estimate of the final model: whole, in the precision of training, and beside it what was merged into it."""
     adapter = _held_bytes(_trained(model)) if hasattr(model, "peft_config") else 0
-    return _SLACK + compute_dtype(args, model).itemsize * sum(map(_weights, model.parameters())) + adapter
+    return _SLACK + compute_dtype(args, model).itemsize * sum(map(weights_of, model.parameters())) + adapter
 
 
 def checkpoints_kept(args: TrainingArguments, *, steps: int, by_time: bool = False) -> int:
@@ -86,18 +87,7 @@ def _trained(model: nn.Module) -> list[Tensor]:
 
 
 def _held_bytes(parameters: Iterable[Tensor]) -> int:
-    return sum(_numel(parameter) * parameter.element_size() for parameter in parameters)
-
-
-def _numel(parameter: Tensor) -> int:
-    """Elements of the whole parameter; under ZeRO-3 the local tensor is empty."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
-
-
-def _weights(parameter: Tensor) -> int:
-    """Weights that a parameter stands for; bitsandbytes packs two of 4 bits into a byte and remembers their shape."""
-    packed = getattr(parameter, "quant_state", None)
-    return _numel(parameter) if packed is None else math.prod(packed.shape)
+    return sum(whole_numel(parameter) * parameter.element_size() for parameter in parameters)
 
 
 def _gib(size: float) -> str:

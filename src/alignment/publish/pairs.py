@@ -19,7 +19,7 @@ from alignment.report.pairs_manifest import PAIRS_MANIFEST, changed_files, read_
 from alignment.report.pairs_picture import PICTURE
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    pass
 
 
 def destination_of_pairs(recipe: PairsRecipe, *, repository: str | None = None) -> Destination:
@@ -33,7 +33,7 @@ def destination_of_pairs(recipe: PairsRecipe, *, repository: str | None = None) 
     )
 
 
-def publish_pairs(folder: Path, destination: Destination, *, api: HfApi | None = None) -> Receipt:
+def publish_pairs(folder: Path, destination: Destination) -> Receipt:
     """Publish the data set in `folder`.
 
     Raises:
@@ -46,7 +46,6 @@ def publish_pairs(folder: Path, destination: Destination, *, api: HfApi | None =
         lambda repository: plan_pairs(folder, repository=repository),
         lambda plan: verify_pairs(folder, plan),
         title=f"{manifest['name']}: {rows} preference pairs of {manifest['model']['base_model']}",
-        api=api,
     )
 
 

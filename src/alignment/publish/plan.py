@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from huggingface_hub.utils.sha import git_hash
+
 from alignment.evaluation.results import FILE, FOLDER
 from alignment.output.folder import CARD, CURVES, MANIFEST
 from alignment.report.card import build_card
@@ -53,7 +55,6 @@ _STALE = (
     "training_args.bin",
     "*/optimizer*",
 )
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,30 +74,19 @@ class PlannedFile:
     @cached_property
     def sha256(self) -> str:
         """The Hub's id of a large file."""
-        digest = hashlib.sha256()
-        for block in self._blocks():
-            digest.update(block)
-        return digest.hexdigest()
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
+        with self.source.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     @cached_property
     def git_oid(self) -> str:
         """The Hub's id of a small file: that of a git blob."""
-        digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
-        for block in self._blocks():
-            digest.update(block)
-        return digest.hexdigest()
+        return git_hash(self.content())
 
     def content(self) -> bytes:
         """All of it; for small files."""
         return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
-
-    def _blocks(self) -> Iterator[bytes]:
-        if isinstance(self.source, bytes):
-            yield self.source
-            return
-        with self.source.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                yield block
 
 
 @dataclass(frozen=True, kw_only=True)

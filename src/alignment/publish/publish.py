@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alignment.hub.account import Destination
 from alignment.output.finished_run import FinishedRun
@@ -11,18 +10,14 @@ from alignment.publish.plan import plan_publication
 from alignment.publish.send import Receipt, send
 from alignment.publish.verify import verify_folder
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
-
-def publish(folder: Path, destination: Destination, *, reload: bool = True, api: HfApi | None = None) -> Receipt:
+def publish(folder: Path, destination: Destination, *, reload: bool = True) -> Receipt:
     """Publish the finished run in `folder`.
 
     Args:
         folder: `output_dir` of a finished run.
         destination: where it goes.
         reload: load the model and let it answer before anything is sent.
-        api: as for `send`.
 
     Raises:
         SetupError: no finished run, not fit to be published, no right to write there, or the Hub cannot take it.
@@ -33,7 +28,6 @@ def publish(folder: Path, destination: Destination, *, reload: bool = True, api:
         lambda repository: plan_publication(folder, repository=repository),
         lambda plan: verify_folder(folder, plan, reload=reload),
         title=title,
-        api=api,
     )
 
 

@@ -41,7 +41,6 @@ def send(
     verify: Callable[[Plan], None],
     *,
     title: str,
-    api: HfApi | None = None,
 ) -> Receipt:
     """Bring a branch of a repository to hold a plan.
 
@@ -54,12 +53,11 @@ def send(
         plan_for: what goes there, given the repository's full id.
         verify: raises where the plan is not fit to be published; nothing has been sent then.
         title: of the commit.
-        api: client of the Hub; the default one reads `HF_TOKEN`, `HF_ENDPOINT` and the login of this machine.
 
     Raises:
         SetupError: not fit to be published, no right to write there, or the Hub cannot take it.
     """
-    api = api or HfApi()
+    api = HfApi()  # reads HF_TOKEN, HF_ENDPOINT and the login of this machine
     destination = replace(destination, repository=check_destination(destination, api=api))
     told: dict[str, Any] = {"key": destination.key, "revision": destination.revision, "kind": destination.kind}
     with explained(destination.repository, **told):

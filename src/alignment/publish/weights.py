@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from alignment.errors import Fault
 from alignment.output.finished_run import FinishedRun
@@ -14,10 +13,22 @@ from alignment.output.finished_run import FinishedRun
 _SAFETENSORS_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 
 
+class Stored(NamedTuple):
+    """A tensor in a safetensors file."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """In the file's own words, such as `BF16`."""
+
+
+Header = Mapping[str, Stored]
+"""Tensor name -> what is stored under it."""
+
+
 def weight_faults(folder: Path) -> Iterator[Fault]:
     """What is wrong with the safetensors files: truncated, incomplete, duplicated, not finite, of another precision."""
     run = FinishedRun(folder)
-    headers: dict[str, Mapping[str, Any]] = {}
+    headers: dict[str, Header] = {}
     for path in sorted(folder.glob("model*.safetensors")):
         header = _header(path)
         if header is None:
@@ -38,23 +49,19 @@ def weight_faults(folder: Path) -> Iterator[Fault]:
             )
 
 
-def _header(path: Path) -> Mapping[str, Any] | None:
-    """Tensor name -> {dtype, shape, data_offsets}; `None` when the file does not end where its header says."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        prefix = stream.read(8)
-        if len(prefix) < 8 or (length := struct.unpack("<Q", prefix)[0]) > size - 8:
-            return None
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError:
-            return None
-    header.pop("__metadata__", None)
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    return header if size == 8 + length + end else None
+def _header(path: Path) -> Header | None:
+    """What the file says of its tensors; `None` when it does not end where its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: Stored(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except SafetensorError:
+        return None
 
 
-def _index_faults(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
+def _index_faults(folder: Path, headers: Mapping[str, Header]) -> Iterator[Fault]:
     path = folder / "model.safetensors.index.json"
     if not path.is_file():
         if set(headers) - {"model.safetensors"}:
@@ -89,7 +96,7 @@ def _expected(folder: Path, *, trust_remote_code: bool) -> tuple[dict[str, tuple
 
 def _completeness(
     stored: Mapping[str, str],
-    headers: Mapping[str, Mapping[str, Any]],
+    headers: Mapping[str, Header],
     shapes: Mapping[str, tuple[int, ...]],
     tied: set[str],
 ) -> Iterator[Fault]:
@@ -108,19 +115,19 @@ def _completeness(
             remedy="save the model again with safetensors, which stores it once",
         )
     for name in sorted(set(stored) & set(shapes)):
-        found = tuple(headers[stored[name]][name]["shape"])
+        found = headers[stored[name]][name].shape
         if found != shapes[name]:
             yield Fault(key=f"{name} in {stored[name]}", value=found, rule=f"must have the shape {shapes[name]}")
 
 
-def _precision(run: FinishedRun, headers: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
+def _precision(run: FinishedRun, headers: Mapping[str, Header]) -> Iterator[Fault]:
     """The precision on disk is that of the training, and config.json says so."""
     recipe = run.manifest["recipe"]
     trained = run.manifest["model"]["training_dtypes"]
     wanted = "bfloat16" if recipe.get("bf16") else "float16" if recipe.get("fp16") else None
     if wanted is None and len(trained) == 1:
         wanted = trained[0]
-    found = {entry["dtype"] for header in headers.values() for entry in header.values()}
+    found = {entry.dtype for header in headers.values() for entry in header.values()}
     names = sorted(_SAFETENSORS_DTYPES[dtype] for dtype in found if dtype in _SAFETENSORS_DTYPES)
     if wanted is not None and names != [wanted]:
         yield Fault(

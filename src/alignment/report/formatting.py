@@ -36,15 +36,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def size(number: float) -> str:
-    """Bytes, in decimal units."""
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}"
-        number /= 1000
-    return f"{number:.2f} GB"
-
-
 def shown(value: Any) -> str:
     """A value as a table cell: four significant digits, no line breaks, no column separators."""
     if value is None:

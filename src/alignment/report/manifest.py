@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.files import write_json
+from alignment.modeling.parameters import whole_numel
 from alignment.redaction import portable, portable_command
 from alignment.report.base_model import model_origin
 from alignment.report.machine import git_facts, hardware_facts, version_facts
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
@@ -35,8 +35,6 @@ def build_manifest(
     batch: Mapping[str, Any] | None = None,
     tracking: Mapping[str, Any] | None = None,
     guards: Mapping[str, Any] | None = None,
-    command: Sequence[str] | None = None,
-    root: Path | None = None,
 ) -> dict[str, Any]:
     """All facts of a run as plain JSON types.
 
@@ -53,12 +51,9 @@ def build_manifest(
         batch: added to `batch_facts`, for example what packing planned.
         tracking: links to experiment trackers, such as `{"wandb": "https://..."}`.
         guards: `{"warnings": [...], "alarms": [...]}`, what was told before the start and what was raised since.
-        command: the command line; this process's own when left out.
-        root: absolute paths below it are recorded relative to it; the working directory when left out.
     """
-    root = Path.cwd() if root is None else root
+    root = Path.cwd()
     arguments = trainer.args
-    command = [Path(sys.argv[0]).as_posix(), *sys.argv[1:]] if command is None else command
     tokenizer = getattr(trainer, "processing_class", None)
     facts = {
         "schema": SCHEMA,
@@ -89,7 +84,7 @@ def build_manifest(
         **{"warnings": [], "alarms": [], **(guards or {})},
     }
     published = portable(facts, root=root)
-    published["command"] = portable_command(command, root=root)
+    published["command"] = portable_command([Path(sys.argv[0]).as_posix(), *sys.argv[1:]], root=root)
     return published
 
 
@@ -168,8 +163,8 @@ def describe_model(model: Any, tokenizer: PreTrainedTokenizerBase | None = None)
     """Class, size and precision of a `torch.nn.Module`, right under ZeRO-3, FSDP and adapters too."""
     parameters = list(model.parameters())
     config = getattr(model, "config", None)
-    total = sum(map(_size, parameters))
-    trainable = sum(_size(weight) for weight in parameters if weight.requires_grad)
+    total = sum(map(whole_numel, parameters))
+    trainable = sum(whole_numel(weight) for weight in parameters if weight.requires_grad)
     adapted = hasattr(model, "get_nb_trainable_parameters")
     if adapted:
         # peft knows how many weights a 4-bit tensor holds; the adapters are no part of the model itself.
@@ -186,8 +181,3 @@ def describe_model(model: Any, tokenizer: PreTrainedTokenizerBase | None = None)
     if isinstance(template, str):
         facts["chat_template_sha256"] = hashlib.sha256(template.encode()).hexdigest()
     return facts
-
-
-def _size(parameter: torch.Tensor) -> int:
-    """Elements of the whole parameter; under ZeRO-3 the local tensor is empty and `ds_numel` tells."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))

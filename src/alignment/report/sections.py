@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from rich.filesize import decimal
+
 from alignment.method import Method
 from alignment.output.finished_run import FinishedRun
-from alignment.report.formatting import count, duration, last, median, plural, shown, size
+from alignment.report.formatting import count, duration, last, median, plural, shown
 
 Rows = list[tuple[str, str]]
 
@@ -145,7 +147,7 @@ def speed_rows(run: FinishedRun) -> Rows:
     if peaks := run.logged("throughput/peak_memory_gib"):
         rows.append(("peak memory of a process", f"{max(peaks):.1f} GiB"))
     weights = sum(file.stat().st_size for file in run.path.glob("*.safetensors"))
-    return [*rows, ("size of the weights", size(weights))]
+    return [*rows, ("size of the weights", decimal(weights))]
 
 
 def technical_rows(run: FinishedRun) -> Rows:

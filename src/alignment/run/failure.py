@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, Preempted, UserError, sentence_of
+from alignment.files import write_text
 from alignment.recipe.blame import likely_key
 
 LOG = "error.log"
@@ -103,14 +104,12 @@ def out_of_memory(error: BaseException) -> bool:
 def write_log(error: BaseException, folder: Path) -> Path | None:
     """Write the traceback of `error` whole to this rank's log in `folder`, or where temporary files go."""
     rank = os.environ.get("RANK", "0")
-    text = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
     for place in (folder, Path(tempfile.gettempdir())):
         path = place / (LOG if rank == "0" else f"error-rank{rank}.log")
-        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
         try:
             place.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-            os.replace(partial, path)
+            write_text(path, text)
         except (OSError, ValueError):
             continue
         return path
