@@ -17,10 +17,9 @@ def test_a_name_a_file_or_jinja_itself(tmp_path, monkeypatch):
     inline = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
     assert resolve_chat_template(inline) == inline
     (tmp_path / "mine.jinja").write_text("{{ messages[0].content }}")
-    assert resolve_chat_template("mine.jinja", base=tmp_path) == "{{ messages[0].content }}"
+    assert resolve_chat_template(str(tmp_path / "mine.jinja")) == "{{ messages[0].content }}"
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "elsewhere").mkdir()
-    assert resolve_chat_template("mine.jinja", base=tmp_path / "elsewhere") == "{{ messages[0].content }}"
+    assert resolve_chat_template("mine.jinja") == "{{ messages[0].content }}"
 
 
 def test_the_tags_of_transformers_are_valid():
@@ -45,7 +44,7 @@ def test_faults(value, message):
 def test_a_template_file_that_is_no_utf8_is_refused(tmp_path):
     (tmp_path / "mine.jinja").write_bytes("{{ 'Größe' }}".encode("latin-1"))
     with pytest.raises(RecipeError, match=r"mine.jinja cannot be read as UTF-8 text: .*; save it as UTF-8\.$"):
-        resolve_chat_template("mine.jinja", base=tmp_path)
+        resolve_chat_template(str(tmp_path / "mine.jinja"))
 
 
 @pytest.mark.parametrize(

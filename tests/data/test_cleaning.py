@@ -36,7 +36,8 @@ EVALUATION = [{"instruction": "Unlike any other."}, {"instruction": QUESTION.upp
 
 
 @pytest.fixture
-def recipe(tmp_path: Path):
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     tiny.write_jsonl(tmp_path / "pairs.jsonl", ROWS)
     tiny.write_jsonl(tmp_path / "eval.jsonl", EVALUATION)
 
@@ -52,7 +53,7 @@ def recipe(tmp_path: Path):
 def loaded(path: Path, cache: Path | None = None) -> Splits:
     recipe = load_recipe(path)
     kind = "conversation" if recipe.method == "sft" else "preference"
-    return load_dataset_splits(recipe.data, kind=kind, base=path.parent, cache=cache)
+    return load_dataset_splits(recipe.data, kind=kind, cache=cache)
 
 
 def rows_of(splits: Splits) -> list[int]:
@@ -256,5 +257,5 @@ def test_sections_are_checked_with_the_recipe(recipe, keys: dict[str, Any], mess
 def test_paths_are_found_from_the_recipe_and_overridden_on_the_command_line(recipe, tmp_path: Path) -> None:
     path = recipe(decontaminate={"against": ["eval.jsonl", {"id": "pairs.jsonl"}]})
     changed = load_recipe(path, ["--decontaminate.against", "pairs.jsonl", "--decontaminate.ngram", "8"])
-    assert [source.id for source in changed.data.decontaminate.sources] == ["pairs.jsonl"]
+    assert [source.id for source in changed.data.decontaminate.sources] == [str(tmp_path / "pairs.jsonl")]
     assert (changed.data.decontaminate.ngram, changed.data.decontaminate.action) == (8, "report")

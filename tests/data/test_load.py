@@ -16,8 +16,8 @@ from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource
 ROWS = preference_rows(20)
 
 
-def load(name=None, *, kind="preference", base=None, **settings):
-    return load_dataset_splits(DataArguments(dataset_name=name and str(name), **settings), kind=kind, base=base)
+def load(name=None, *, kind="preference", **settings):
+    return load_dataset_splits(DataArguments(dataset_name=name and str(name), **settings), kind=kind)
 
 
 def answers(dataset):
@@ -82,14 +82,6 @@ def test_one_content_has_one_fingerprint_whatever_the_file(tmp_path):
 def test_a_file_named_after_no_split_is_training_data(tmp_path):
     write_jsonl(tmp_path / "pairs" / "mine.jsonl", ROWS)
     assert len(load(tmp_path / "pairs").train) == 20
-
-
-def test_the_working_directory_comes_before_the_recipes_folder(tmp_path, monkeypatch):
-    write_jsonl(tmp_path / "recipe" / "pairs.jsonl", ROWS)
-    monkeypatch.chdir(tmp_path)
-    assert len(load("pairs.jsonl", base=tmp_path / "recipe").train) == 20
-    write_jsonl(tmp_path / "pairs.jsonl", ROWS[:5])
-    assert len(load("pairs.jsonl", base=tmp_path / "recipe").train) == 5
 
 
 def test_a_config_is_a_subfolder(tmp_path):

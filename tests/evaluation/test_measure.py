@@ -15,19 +15,23 @@ from alignment.evaluation.before_after import compare
 from alignment.evaluation.measure import holds_expected, judge_answers, measure
 from alignment.generation.answers import Answer, draw_answers
 from alignment.recipe.sample_evaluation import RULE_NAMES, SampleEvaluation
+from alignment.redaction import portable
 from alignment.scoring.rules import RULES
 
 GOOD = "Cats purr when they feel safe and calm, but also to soothe themselves when something hurts."
 PURR, RAIN = "Why do cats purr?", "Why does it rain?"
-EVALUATION = SampleEvaluation(
-    prompts="prompts.jsonl",
-    control_prompts="control.jsonl",
-    rule="house_style",
-    samples_per_prompt=2,
-    max_new_tokens=6,
-    batch_size=3,
-    show=1,
-)
+
+
+def evaluation(folder: Path) -> SampleEvaluation:
+    return SampleEvaluation(
+        prompts=str(folder / "prompts.jsonl"),
+        control_prompts=str(folder / "control.jsonl"),
+        rule="house_style",
+        samples_per_prompt=2,
+        max_new_tokens=6,
+        batch_size=3,
+        show=1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +130,7 @@ def test_expected_words_are_whole_words_in_any_case():
 
 
 def test_measure_and_compare_write_what_the_card_reads(model, tokenizer, prompts, capsys):
-    before = measure(model, tokenizer, EVALUATION, base=prompts)
+    before = measure(model, tokenizer, evaluation(prompts))
     after = judge_answers(
         [PURR, RAIN],
         [[answer(GOOD)] * 2, [answer(GOOD)] * 2],
@@ -134,8 +138,8 @@ def test_measure_and_compare_write_what_the_card_reads(model, tokenizer, prompts
         [[answer("Paris."), answer("Paris.")]],
         rule="house_style",
     )
-    record = compare(before, after, EVALUATION, folder=prompts / "out")
-    assert json.loads((prompts / "out" / "before_after.json").read_text()) == record
+    record = compare(before, after, evaluation(prompts), folder=prompts / "out")
+    assert json.loads((prompts / "out" / "before_after.json").read_text()) == portable(record, root=Path.cwd())
     assert record["before"]["compliance"] == 0.0
     # "rain" is missing in the second prompt's answers: off topic.
     assert record["after"]["compliance"] == 0.5
@@ -155,7 +159,7 @@ def test_measure_and_compare_write_what_the_card_reads(model, tokenizer, prompts
 def test_malformed_prompt_files_are_named_row_by_row(model, tokenizer, prompts):
     (prompts / "prompts.jsonl").write_text('{"prompt": "ok"}\n{"question": "no"}\nnot json\n')
     with pytest.raises(DataError) as caught:
-        measure(model, tokenizer, EVALUATION, base=prompts)
+        measure(model, tokenizer, evaluation(prompts))
     assert [fault.key.split(" of ")[0] for fault in caught.value.faults] == ["line 2", "line 3"]
 
 

@@ -190,10 +190,10 @@ def test_local_places_are_found_from_the_file_that_states_them(tmp_path: Path, m
     monkeypatch.chdir(elsewhere)
     recipe = load_recipe(mine / "recipe.yaml")
     assert recipe.data.dataset_name == str(shared / "pairs.jsonl")
-    assert recipe.data.chat_template == str(shared / "t.jinja")
+    assert recipe.data.chat_template == "{{ messages }}"
     assert recipe.resolved["dataset_name"] == "pairs.jsonl"  # the manifest tells no path of this machine
-    monkeypatch.chdir(shared)
-    assert load_recipe(mine / "recipe.yaml").data.dataset_name == "pairs.jsonl"
+    (elsewhere / "pairs.jsonl").write_text("{}\n")  # the working directory comes first
+    assert load_recipe(mine / "recipe.yaml").data.dataset_name == str(elsewhere / "pairs.jsonl")
 
 
 def test_a_recipe_cannot_be_changed_and_survives_pickle_and_json(tmp_path: Path) -> None:

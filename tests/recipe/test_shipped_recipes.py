@@ -11,6 +11,7 @@ import pytest
 
 from alignment.cli.app import main
 from alignment.recipe import available_recipes, load_recipe
+from alignment.recipe.chat_templates import shipped_templates
 from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,8 @@ def test_gemma2_simpo_is_the_reference() -> None:
     )
     assert (config.loss_type, config.label_smoothing, config.sft_weight) == ("sigmoid", 0, 0)
     assert (recipe.data.dataset_train_split, recipe.data.dataset_test_split) == ("train", "test")
-    assert recipe.data.chat_template == "gemma2"
+    assert recipe.data.chat_template == shipped_templates()["gemma2"].read_text()
+    assert recipe.resolved["chat_template"] == "gemma2"
 
 
 def test_gemma2_dpo_is_the_sibling() -> None:

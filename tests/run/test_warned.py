@@ -13,7 +13,6 @@ from alignment.data import load_dataset_splits, prepare_splits
 from alignment.methods import METHODS
 from alignment.modeling.load import load_tokenizer
 from alignment.recipe import load_recipe
-from alignment.run.train import chat_template
 from alignment.run.warned import facts_of_run, warn
 
 
@@ -35,9 +34,9 @@ def prepared(folder: Path, model: Path, train: list[dict], test: list[dict], **c
     path.write_text(yaml.safe_dump(settings))
     recipe = load_recipe(path)
     config = recipe.config(world_size=1)
-    tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+    tokenizer = load_tokenizer(recipe.model, chat_template=recipe.data.chat_template)
     method = METHODS[recipe.method]
-    splits = load_dataset_splits(recipe.data, kind=method.data, base=folder)
+    splits = load_dataset_splits(recipe.data, kind=method.data)
     rules = method.token_rules(partial(getattr, config))
     return recipe, config, tokenizer, prepare_splits(splits, tokenizer, rules, on_bad_row="error")
 

@@ -75,10 +75,8 @@ def asked_model(recipe: Recipe, named: str | None, settings: GenerationSettings)
     from alignment.evaluation.subjects import find_subjects
     from alignment.modeling.adapter_folder import has_tokenizer, is_adapter
     from alignment.modeling.load import as_saved
-    from alignment.recipe.chat_templates import resolve_chat_template
 
-    stated = recipe.data.chat_template
-    template = None if stated is None else resolve_chat_template(stated, base=recipe.path.parent)
+    template = recipe.data.chat_template
     if settings.base_url is not None:
         name = named or settings.server_model or recipe.model.model_name_or_path
         return Asked(as_saved(recipe.model, name), None, None)

@@ -122,7 +122,7 @@ def _show_data(recipe: Recipe, inspected: Mapping[str, Any]) -> None:
 def _inspected(recipe: Recipe) -> dict[str, Any]:
     from alignment.data.at_hand import NOT_HERE, absent_sources, nothing
 
-    if absent := absent_sources(recipe.data, recipe.path.parent):
+    if absent := absent_sources(recipe.data):
         return nothing(f"{', '.join(absent)} {NOT_HERE}")
     from alignment.run.inspect_data import inspect
 

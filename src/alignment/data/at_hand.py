@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.files import find_local
@@ -21,16 +20,13 @@ def source_ids(data: DataArguments) -> list[str]:
     return [str(data.dataset_name)]
 
 
-def absent_sources(data: DataArguments, base: Path) -> list[str]:
+def absent_sources(data: DataArguments) -> list[str]:
     """Those of them that are neither local nor in the caches of the Hub's client.
-
-    Args:
-        base: the recipe's folder, where relative paths are looked for after the working directory.
 
     Raises:
         DataError: a path where nothing is.
     """
-    return [name for name in source_ids(data) if not is_local(name, base) and not has_cached_dataset(name)]
+    return [name for name in source_ids(data) if not is_local(name) and not has_cached_dataset(name)]
 
 
 def nothing(reason: str | None) -> dict[str, Any]:
@@ -38,6 +34,6 @@ def nothing(reason: str | None) -> dict[str, Any]:
     return {"data": None, "data_missing": reason, "tokens": None, "tokens_missing": "no rows at hand", "pair": None}
 
 
-def is_local(name: str, base: Path) -> bool:
+def is_local(name: str) -> bool:
     """Whether a file or folder has this name."""
-    return find_local(name, base) is not None
+    return find_local(name) is not None

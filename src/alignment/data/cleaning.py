@@ -62,14 +62,13 @@ class Finding:
 
 
 def clean(
-    train: Dataset, test: Dataset | None, data: DataArguments, *, base: Path | None, cache: Path, key: object
+    train: Dataset, test: Dataset | None, data: DataArguments, *, cache: Path, key: object
 ) -> tuple[Finding, ...]:
     """What the recipe's `deduplicate` and `decontaminate` find among the training rows.
 
     Args:
         train, test: checked rows.
         data: the recipe's data section.
-        base: the recipe's folder.
         cache: folder where findings are kept.
         key: a JSON-like value that decides the rows of both.
 
@@ -80,7 +79,7 @@ def clean(
     if data.deduplicate is not None:
         findings.extend(_duplicates(train, data.deduplicate, _Kept(cache, key)))
     if data.decontaminate is not None:
-        findings.append(_contamination(train, test, data.decontaminate, base, _Kept(cache, key)))
+        findings.append(_contamination(train, test, data.decontaminate, _Kept(cache, key)))
     refused = [fault for found in findings if found.action == "error" for fault in _faults(found, len(train))]
     if refused:
         raise DataError(refused)
@@ -143,10 +142,8 @@ def _repeated(
     return Finding(reason=reason, action=action, looked_for=looked_for, rows=rows, examples=examples)
 
 
-def _contamination(
-    train: Dataset, test: Dataset | None, asked: Decontamination, base: Path | None, kept: _Kept
-) -> Finding:
-    sources = [read_prompts(source, base=base) for source in asked.sources]
+def _contamination(train: Dataset, test: Dataset | None, asked: Decontamination, kept: _Kept) -> Finding:
+    sources = [read_prompts(source) for source in asked.sources]
     if asked.test_split and test is not None:
         sources.append(Prompts("the test split", list(RowPrompts(test)), None))
     texts = [text for source in sources for text in source.texts]

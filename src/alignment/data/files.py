@@ -48,27 +48,22 @@ class Local(NamedTuple):
     """Rows of each file that says how many it has."""
 
 
-def find_local(value: str, base: Path | None = None) -> Path | None:
-    """The file or folder that `value` names, in the working directory first, then in the recipe's folder.
-
-    Returns `None` for what can only be a Hub id.
+def find_local(value: str) -> Path | None:
+    """The file or folder that `value` names, or `None` for what can only be a Hub id.
 
     Raises:
         DataError: `value` is written as a path, and nothing is there.
     """
     written = Path(value).expanduser()
-    candidates = [written] if base is None or written.is_absolute() else [written, base / written]
-    for path in candidates:
-        if path.exists():
-            return path
+    if written.exists():
+        return written
     if written.is_absolute() or value.startswith((".", "~")) or value.count("/") > 1 or written.suffix in SUFFIXES:
-        beside = [name.name for path in candidates if path.parent.is_dir() for name in path.parent.iterdir()]
-        looked = "" if len(candidates) == 1 else f", neither in the working directory nor in {base}"
+        beside = [path.name for path in written.parent.iterdir()] if written.parent.is_dir() else []
         raise DataError(
             Fault(
                 key="dataset",
                 value=value,
-                rule=f"does not exist{looked}",
+                rule="does not exist",
                 remedy=did_you_mean(written.name, beside) or "check the path",
             )
         )

@@ -41,9 +41,7 @@ class Splits(NamedTuple):
         return {"train": self.train, **({} if self.test is None else {"test": self.test})}
 
 
-def load_dataset_splits(
-    data: DataArguments, *, kind: Kind, base: Path | None = None, cache: Path | None = None
-) -> Splits:
+def load_dataset_splits(data: DataArguments, *, kind: Kind, cache: Path | None = None) -> Splits:
     """Load what the recipe names; every row that comes back can be trained on.
 
     One `dataset_name` keeps the order of its rows. A `dataset_mixture` takes, of each source, a seeded random
@@ -53,7 +51,6 @@ def load_dataset_splits(
     Args:
         data: the recipe's data section.
         kind: what the method trains on.
-        base: the recipe's folder, where relative paths are looked for after the working directory.
         cache: folder where checked rows are kept, so that one process checks and all map them; `None` keeps them
             as long as this process lives.
 
@@ -61,7 +58,7 @@ def load_dataset_splits(
         DataError: data that cannot be found, fetched, read or trained on.
     """
     place = cache or passing_folder()
-    load = partial(load_source, data=data, kind=kind, base=base, cache=place)
+    load = partial(load_source, data=data, kind=kind, cache=place)
     if data.dataset_mixture is not None:
         train, test, sources = _mix(data.dataset_mixture, [load(request) for request in requests_of(data)])
     else:
@@ -76,7 +73,7 @@ def load_dataset_splits(
     splits = Splits(_first(train, data.max_train_samples), test, sources, _fingerprints(data, sources))
     if data.deduplicate is None and data.decontaminate is None:
         return splits
-    return _cleaned(splits, clean(splits.train, test, data, base=base, cache=place, key=splits.fingerprints))
+    return _cleaned(splits, clean(splits.train, test, data, cache=place, key=splits.fingerprints))
 
 
 def _cleaned(splits: Splits, findings: tuple[Finding, ...]) -> Splits:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.files import FileRows
@@ -35,13 +34,9 @@ Scores = tuple[float, float] | dict[int, float]
 """Of chosen and rejected; or of each answer, by the hash of its text."""
 
 
-def scores_of(requests: Sequence[Request], *, base: Path | None) -> dict[str, dict[int, Scores]]:
-    """Name of a source -> number of a row -> its scores; the sources are read again, those with scores alone.
-
-    Args:
-        base: the recipe's folder.
-    """
-    return {f"{request.split} of {request.id}": dict(_scores(request, base)) for request in requests}
+def scores_of(requests: Sequence[Request]) -> dict[str, dict[int, Scores]]:
+    """Name of a source -> number of a row -> its scores; the sources are read again, those with scores alone."""
+    return {request.name: dict(_scores(request)) for request in requests}
 
 
 def margins_of(rows: Dataset, scores: Mapping[str, Mapping[int, Scores]]) -> list[float | None]:
@@ -68,9 +63,9 @@ def _margin(found: Scores, chosen: str, rejected: str) -> float | None:
     return None if better is None or worse is None else better - worse
 
 
-def _scores(request: Request, base: Path | None) -> Iterator[tuple[int, Scores]]:
+def _scores(request: Request) -> Iterator[tuple[int, Scores]]:
     """Number of a row of the source, and its scores."""
-    source = find_source(request, base).rows
+    source = find_source(request).rows
     first = next(iter(source), None)
     columns = None if first is None else _columns(_row(first))
     if columns is None:

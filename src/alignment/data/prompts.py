@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alignment.data.files import find_local
@@ -12,6 +11,7 @@ from alignment.data.messages import RowFault, from_text, kind_of
 from alignment.data.slices import slice_of
 from alignment.data.sources import Request, find_source
 from alignment.errors import DataError, Fault, did_you_mean
+from alignment.files import shown_path
 
 if TYPE_CHECKING:
     from alignment.recipe.cleaning import EvaluationPrompts
@@ -67,20 +67,18 @@ def _turns(value: Any, column: str) -> Iterator[str]:
         raise RowFault("no prompt", f"{column} is {kind_of(value)}")
 
 
-def read_prompts(source: EvaluationPrompts, *, base: Path | None) -> Prompts:
+def read_prompts(source: EvaluationPrompts) -> Prompts:
     """All prompts of a source of evaluation data.
-
-    Args:
-        base: the recipe's folder, where relative paths are looked for after the working directory.
 
     Raises:
         DataError: it cannot be had or read, has no rows, or a row has no prompt.
     """
-    path = find_local(source.id, base)
+    path = find_local(source.id)
     one_file = path is not None and path.is_file()
     split = source.split or ("train" if one_file else "test")
-    name = source.id if one_file else f"{split} of {source.id}"
-    found = find_source(Request(source.id, source.config, split, source.revision), base)
+    shown = shown_path(source.id)
+    name = shown if one_file else f"{split} of {shown}"
+    found = find_source(Request(source.id, source.config, split, source.revision))
     texts = list(_texts(found.rows, source.column, name))
     if not texts:
         raise DataError(Fault(key=name, rule="has no rows", remedy="name evaluation prompts that there are"))

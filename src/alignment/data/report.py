@@ -10,7 +10,7 @@ from alignment.data.duplicates import exact_duplicates
 from alignment.data.languages import languages
 from alignment.data.row_texts import RowPrompts, RowTexts
 from alignment.data.token_check import ENDLESS, FULL, SAME
-from alignment.data.token_rules import Rules, TokenRules
+from alignment.data.token_rules import RewardRules, Rules, TokenRules
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,7 +48,7 @@ def token_report(prepared: PreparedRows, rules: Rules, *, of: int) -> dict[str, 
     """
     statistics, findings = prepared.statistics, prepared.findings
     cut = {} if statistics is None else dict(statistics.cut)
-    from_start = isinstance(rules, TokenRules) or rules.truncation_mode == "keep_start"
+    from_start = isinstance(rules, TokenRules | RewardRules) or rules.truncation_mode == "keep_start"
     return {
         "rows": findings.rows,
         "of": of,

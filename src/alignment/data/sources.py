@@ -20,6 +20,7 @@ from alignment.data.remote import read_remote
 from alignment.data.row_findings import Verdict
 from alignment.data.slices import slice_of, split_name
 from alignment.errors import DataError, Fault
+from alignment.files import shown_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -88,6 +89,11 @@ class Request(NamedTuple):
     asked: Asked = EVERYTHING
     weight: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """What messages call these rows: `train of data/pairs.jsonl`."""
+        return f"{self.split} of {shown_path(self.id)}"
+
 
 class Loaded(NamedTuple):
     dataset: Dataset
@@ -107,9 +113,9 @@ class Source(NamedTuple):
     """Local file -> rows, as far as it is known without reading them."""
 
 
-def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path | None, cache: Path) -> Loaded:
-    name = f"{request.split} of {request.id}"
-    source = find_source(request, base)
+def load_source(request: Request, *, data: DataArguments, kind: Kind, cache: Path) -> Loaded:
+    name = request.name
+    source = find_source(request)
     key = digest_of(
         {
             "algorithm": ALGORITHM,
@@ -124,7 +130,7 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
     verdict = Verdict.from_dict(kept.facts["verdict"])
     verdict.require(data.on_bad_row, name)
     facts = SourceFacts(
-        id=request.id,
+        id=shown_path(request.id),
         config=request.config,
         split=request.split,
         revision=source.commit,
@@ -140,13 +146,13 @@ def load_source(request: Request, *, data: DataArguments, kind: Kind, base: Path
     return Loaded(open_rows(kept.folder), facts, range(*kept.facts["taken"]))
 
 
-def find_source(request: Request, base: Path | None) -> Source:
+def find_source(request: Request) -> Source:
     """What a request names, without reading its rows.
 
     Raises:
         DataError: it cannot be found or fetched.
     """
-    path, split = find_local(request.id, base), split_name(request.split)
+    path, split = find_local(request.id), split_name(request.split)
     if path is None:
         rows, commit = read_remote(request.id, split, request.config, request.revision)
         return Source(rows, commit, _content(rows), {})

@@ -77,7 +77,6 @@ def measure(
     tokenizer: PreTrainedTokenizerBase,
     evaluation: SampleEvaluation,
     *,
-    base: Path,
     label: str = "Sampling",
 ) -> Measurement:
     """Draws the answers, showing progress, and judges them.
@@ -85,14 +84,13 @@ def measure(
     For one whole model in one process: under ZeRO-3 or FSDP the parameters must be gathered first.
 
     Args:
-        base: Folder that the prompt files are relative to: the recipe's own.
         label: What the progress is called.
 
     Raises:
         DataError: a prompt file is missing or a row of it is malformed.
     """
-    prompts = [row["prompt"] for row in prompt_rows(base / evaluation.prompts, ("prompt",))]
-    control = _control_rows(evaluation, base)
+    prompts = [row["prompt"] for row in prompt_rows(Path(evaluation.prompts), ("prompt",))]
+    control = _control_rows(evaluation)
     asked = [*prompts, *(row["prompt"] for row in control)]
     with counted(label, len(asked) * evaluation.samples_per_prompt, "answers") as advance:
         drawn = draw_answers(
@@ -158,10 +156,10 @@ def _rate(passes: Sequence[Sequence[bool]]) -> Rate:
     return Rate(by_prompt=tuple(fmean(group) for group in passes), answers=len(passes[0]))
 
 
-def _control_rows(evaluation: SampleEvaluation, base: Path) -> list[dict[str, Any]]:
+def _control_rows(evaluation: SampleEvaluation) -> list[dict[str, Any]]:
     if evaluation.control_prompts is None:
         return []
-    return prompt_rows(base / evaluation.control_prompts, ("prompt", "expected"))
+    return prompt_rows(Path(evaluation.control_prompts), ("prompt", "expected"))
 
 
 def prompt_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def _batches(rows: Dataset, numbers: Sequence[int], tokens: int) -> Iterator[lis
 def _tokens(recipe: Recipe, subject: Subject, suite: PreferenceSuite) -> tuple[Dataset, str]:
     """Token rows of the held-out pairs, and what decides them."""
     data = _data(recipe, suite)
-    splits = load_dataset_splits(data, kind="preference", base=recipe.path.parent, cache=cache_root())
+    splits = load_dataset_splits(data, kind="preference", cache=cache_root())
     if splits.test is not None:
         splits = splits._replace(train=splits.test, test=None, fingerprints={"train": splits.fingerprints["test"]})
     method = METHODS[recipe.method if METHODS[recipe.method].data == "preference" else _RULES_OF]

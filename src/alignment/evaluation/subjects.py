@@ -15,7 +15,6 @@ from alignment.hub.bundled import is_bundled
 from alignment.modeling.load import as_saved, load_tokenizer, model_folder
 from alignment.modeling.weights_fingerprint import weights_fingerprint
 from alignment.recipe import available_recipes, load_recipe
-from alignment.recipe.chat_templates import resolve_chat_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,8 +82,7 @@ def find_subjects(
 
 
 def _subject(name: str, recipe: Recipe) -> Subject:
-    template = recipe.data.chat_template
-    source = None if template is None else resolve_chat_template(template, base=recipe.path.parent)
+    source = recipe.data.chat_template
     if name == BASE:
         return Subject(BASE, recipe.model, source)
     place = recipe.training["output_dir"] if name == TRAINED else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -108,7 +109,7 @@ def plan_of(context: Context) -> Plan:
             max_new_tokens=sample.max_new_tokens,
             seeds=tuple(range(sample.seed, sample.seed + sample.samples_per_prompt)),
         )
-    rows = prompt_rows(context.recipe.path.parent / str(prompts), ("prompt",))[: suite.max_prompts]
+    rows = prompt_rows(Path(str(prompts)), ("prompt",))[: suite.max_prompts]
     texts = tuple(dict.fromkeys(row["prompt"] for row in rows))
     return Plan(prompts=texts, by=str(by), options=suite.options, generation=generation)
 

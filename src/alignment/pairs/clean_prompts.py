@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.duplicates import near_duplicates
@@ -42,7 +41,7 @@ class Evaluation:
         raise IndexError(number)
 
 
-def read_evaluation(asked: Decontamination | None, base: Path) -> Evaluation | None:
+def read_evaluation(asked: Decontamination | None) -> Evaluation | None:
     """The evaluation prompts that a recipe names.
 
     Raises:
@@ -50,7 +49,7 @@ def read_evaluation(asked: Decontamination | None, base: Path) -> Evaluation | N
     """
     if asked is None:
         return None
-    return Evaluation(asked=asked, sources=tuple(read_prompts(source, base=base) for source in asked.sources))
+    return Evaluation(asked=asked, sources=tuple(read_prompts(source) for source in asked.sources))
 
 
 class Said(Sequence[str]):

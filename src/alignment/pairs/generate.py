@@ -18,7 +18,6 @@ from alignment.pairs.prompts import Prompts
 from alignment.pairs.records import Records
 from alignment.pairs.stages import flat, stage_records
 from alignment.pairs.workers import Worker
-from alignment.recipe.chat_templates import resolve_chat_template
 from alignment.recipe.pairs_recipe import PairsRecipe
 from alignment.terminal import counted
 
@@ -51,12 +50,6 @@ def answer_id(prompt: Prompt, draw: Draw) -> str:
     return f"{prompt.id}/{draw.name}"
 
 
-def chat_template(recipe: PairsRecipe) -> str | None:
-    """The Jinja source that the recipe names, or `None` for the tokenizer's own."""
-    stated = recipe.settings.chat_template
-    return None if stated is None else resolve_chat_template(stated, base=recipe.path.parent)
-
-
 def draw_answers(recipe: PairsRecipe, prompts: Prompts, worker: Worker) -> Records:
     """Have this worker's share of the answers drawn; those that are there stay.
 
@@ -74,7 +67,7 @@ def draw_answers(recipe: PairsRecipe, prompts: Prompts, worker: Worker) -> Recor
     draws = draws_of(recipe)
     missing = sum(answer_id(prompt, draw) not in records for prompt in worker.share(prompts) for draw in draws)
     if missing:
-        engine = load_engine(settings.generation, recipe.model, chat_template=chat_template(recipe))
+        engine = load_engine(settings.generation, recipe.model, chat_template=recipe.settings.chat_template)
         label = worker.named(f"Answers of {settings.model_name_or_path}")
         with closing(engine), records.adding(worker) as added, counted(label, missing, "answers") as advance:
             try:
@@ -89,7 +82,7 @@ def draw_answers(recipe: PairsRecipe, prompts: Prompts, worker: Worker) -> Recor
 
 def answer_settings(recipe: PairsRecipe) -> dict[str, Any]:
     """Everything that decides what is answered to a prompt by a seed."""
-    settings, template = recipe.settings, chat_template(recipe)
+    settings, template = recipe.settings, recipe.settings.chat_template
     in_process = settings.generation.engine != "server" and settings.generation.base_url is None
     return {
         "model_name_or_path": settings.model_name_or_path,

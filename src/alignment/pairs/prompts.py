@@ -16,6 +16,7 @@ from alignment.data.messages import RowFault
 from alignment.data.row_findings import Tally
 from alignment.data.sources import Request, Source, find_source
 from alignment.errors import DataError, Fault
+from alignment.files import shown_path
 from alignment.pairs.clean_prompts import (
     Evaluation,
     decontaminated,
@@ -68,9 +69,9 @@ def read_prompts(recipe: PairsRecipe, measure: Callable[[], Measure]) -> Prompts
     """
     settings = recipe.settings.prompts
     request = Request(settings.dataset_name, settings.dataset_config, settings.dataset_split, settings.dataset_revision)
-    source = find_source(request, recipe.path.parent)
+    source = find_source(request)
     by_tokens = settings.min_tokens is not None or settings.max_tokens is not None
-    evaluation = read_evaluation(settings.decontaminate, recipe.path.parent)
+    evaluation = read_evaluation(settings.decontaminate)
     decides = {
         **asdict(settings),
         "content": source.content,
@@ -102,7 +103,7 @@ class _Reading:
 
     def write(self, source: Source, folder: Path) -> dict[str, Any]:
         """Write the prompts to `folder`; returns the facts of `Prompts`."""
-        name = f"{self.settings.dataset_split} of {self.settings.dataset_name}"
+        name = f"{self.settings.dataset_split} of {shown_path(self.settings.dataset_name)}"
         table = _table(self._fit(self._distinct(placed_rows(source, self.settings.dataset_split, name))))
         verdict = self.tally.verdict(rows=self.rows, unread=())
         verdict.require(self.settings.on_bad_row, name)

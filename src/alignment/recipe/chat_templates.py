@@ -26,12 +26,11 @@ def shipped_templates() -> dict[str, Path]:
     return {path.stem: path for path in sorted(TEMPLATES.glob("*.jinja"))}
 
 
-def resolve_chat_template(value: str, *, base: Path | None = None) -> str:
+def resolve_chat_template(value: str) -> str:
     """The Jinja source that the recipe's `chat_template` means.
 
     Args:
-        value: inline Jinja, the name of a shipped template with or without `.jinja`, or a file path.
-        base: the recipe's folder, where a relative path is looked for after the working directory.
+        value: inline Jinja, a file path, or the name of a shipped template with or without `.jinja`.
 
     Raises:
         RecipeError: no such template, or not valid Jinja.
@@ -39,11 +38,9 @@ def resolve_chat_template(value: str, *, base: Path | None = None) -> str:
     if "{{" in value or "{%" in value:
         _check_syntax(value, "chat_template")
         return value
-    candidates = [Path(value).expanduser(), *([base / value] if base else [])]
-    path = next((path for path in candidates if path.is_file()), None) or shipped_templates().get(
-        value.removesuffix(".jinja")
-    )
-    if path is None:
+    path = Path(value).expanduser()
+    found = path if path.is_file() else shipped_templates().get(value.removesuffix(".jinja"))
+    if found is None:
         names = list(shipped_templates())
         near = difflib.get_close_matches(value, names, n=1)
         raise RecipeError(
@@ -55,11 +52,11 @@ def resolve_chat_template(value: str, *, base: Path | None = None) -> str:
             )
         )
     try:
-        source = path.read_bytes().decode("utf-8-sig")
+        source = found.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         rule = f"cannot be read as UTF-8 text: {sentence_of(error)}"
-        raise RecipeError(Fault(key="chat_template", value=str(path), rule=rule, remedy="save it as UTF-8")) from error
-    _check_syntax(source, f"chat_template {path}")
+        raise RecipeError(Fault(key="chat_template", value=str(found), rule=rule, remedy="save it as UTF-8")) from error
+    _check_syntax(source, f"chat_template {found}")
     return source
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, RecipeError
+from alignment.files import shown_path
 from alignment.recipe.bounds import bound_faults
-from alignment.recipe.check import fault_origin, shown_path, with_sources
+from alignment.recipe.check import fault_origin, with_sources
 from alignment.recipe.cleaning import decontamination
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
 from alignment.recipe.frozen import FrozenDict, freeze

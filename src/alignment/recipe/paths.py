@@ -32,7 +32,7 @@ _HUB_KEYS = {"hub_model_id": "gemma-2-9b-it-SimPO", "hub_dataset_id": "gemma2-pa
 class Places:
     """Looks up what the recipe names.
 
-    `found` maps dotted keys to absolute paths, where those who use the value would not find it as it is stated.
+    `found` maps dotted keys to absolute paths, and `chat_template` to its Jinja source.
     """
 
     def __init__(self, recipe: Path, origin: Callable[[str], Origin | None]) -> None:
@@ -84,7 +84,7 @@ class Places:
             return
         path = self._find(key, value)
         if path is not None and (_is_path(value) or (path / "config.json").is_file()):
-            self._note(key, value, path, Path.cwd())
+            self.found[key] = str(path)
             if key == "model_name_or_path" and not (path / "config.json").is_file():
                 yield Fault(
                     key=key,
@@ -104,14 +104,14 @@ class Places:
             return
         path = self._find(key, value)
         if path is not None and (path / "config.json").is_file():
-            self._note(key, value, path, Path.cwd())
+            self.found[key] = str(path)
         elif _is_path(value) or not _is_hub_id(value):
             yield self._missing(key, value, "give a reward model (folder or Hub id), an address or module:function")
 
     def _dataset(self, key: str, value: str) -> Iterator[Fault]:
         path = self._find(key, value)
         if path is not None:
-            self._note(key, value, path, Path.cwd(), self._recipe.parent)
+            self.found[key] = str(path)
         elif _is_path(value) or value.endswith(_DATA_SUFFIXES):
             yield self._missing(key, value, "give a Hub id, or a JSON, JSONL or Parquet file or folder")
         elif not _is_hub_id(value):
@@ -130,10 +130,8 @@ class Places:
         if path is None and not inline and (_is_path(value) or not could_be_path(value)):
             yield self._missing(key, value, "give a file, inline Jinja, or the name of a shipped template")
             return
-        if path is not None and path.is_file():
-            self._note(key, value, path, Path.cwd(), self._recipe.parent)
         try:
-            resolve_chat_template(self.found.get(key, value), base=self._recipe.parent)
+            self.found[key] = resolve_chat_template(str(path) if path is not None and path.is_file() else value)
         except UserError as error:
             yield from error.faults
 
@@ -148,17 +146,12 @@ class Places:
         if not could_be_path(value):
             return None
         paths = (folder / expanduser(value) for folder in self._folders(key))
-        return next((path.resolve() for path in paths if os.path.exists(path)), None)
+        return next((Path(os.path.abspath(path)) for path in paths if os.path.exists(path)), None)
 
     def _folders(self, key: str) -> list[Path]:
         origin = self._origin(key)
         stated_in = [origin.path.parent] if origin and origin.path else []
         return [Path.cwd(), *stated_in, self._recipe.parent]
-
-    def _note(self, key: str, value: str, path: Path, *searched: Path) -> None:
-        """Keeps `path` unless `value` leads to it from one of the folders that are `searched` anyway."""
-        if all((folder / expanduser(value)).resolve() != path for folder in searched):
-            self.found[key] = str(path)
 
     def _missing(self, key: str, value: str, remedy: str) -> Fault:
         folders = " or ".join(str(folder) for folder in dict.fromkeys(self._folders(key)))

@@ -126,7 +126,8 @@ class DataArguments:
     selection: SelectionSettings | None = None
     """Which of the scored answers to a prompt become a pair: the best against the worst when absent."""
     chat_template: str | None = None
-    """Inline Jinja, a file, or the name of a shipped template (`gemma2`); the tokenizer's own when absent."""
+    """Inline Jinja, a file, or the name of a shipped template (`gemma2`); the tokenizer's own when absent. A `Recipe`
+    holds the Jinja source."""
     on_bad_row: Literal["error", "drop"] = "error"
     """What to do with rows that cannot be trained on."""
     dataset_num_proc: int | None = None

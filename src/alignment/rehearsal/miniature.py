@@ -51,7 +51,7 @@ def build_miniature(model: ModelArguments, texts: Iterable[str], folder: Path) -
         tokenizer = train_tokenizer(family, texts)
         facts = [f"tokenizer trained on the rows with the special tokens of {family.name}, because it is not here"]
     if not tokenizer.chat_template:
-        tokenizer.chat_template = resolve_chat_template(family.template, base=Path())
+        tokenizer.chat_template = resolve_chat_template(family.template)
     config = at_hand(AutoConfig, name, model)
     if config is None:
         config = family.make_config()

@@ -34,15 +34,15 @@ class Rows(NamedTuple):
     origin: str
 
 
-def rehearsal_rows(data: DataArguments, *, kind: Kind, base: Path) -> Rows:
+def rehearsal_rows(data: DataArguments, *, kind: Kind) -> Rows:
     """A handful of short rows.
 
     Raises:
         DataError: local data of the recipe cannot be used; data of the Hub that is not here is made up instead.
     """
-    local = is_local(data, base)
+    local = is_local(data)
     try:
-        splits = load_dataset_splits(data, kind=kind, base=base)
+        splits = load_dataset_splits(data, kind=kind)
     except UserError:
         if local:
             raise
@@ -53,10 +53,10 @@ def rehearsal_rows(data: DataArguments, *, kind: Kind, base: Path) -> Rows:
     return Rows(train, test, f"{len(train)} of the shortest rows of the recipe's own data")
 
 
-def is_local(data: DataArguments, base: Path) -> bool:
+def is_local(data: DataArguments) -> bool:
     """Whether every source is a file or folder of this machine."""
     ids = [source.id for source in data.dataset_mixture.datasets] if data.dataset_mixture else [data.dataset_name]
-    return all(find_local(str(name), base) is not None for name in ids)
+    return all(find_local(str(name)) is not None for name in ids)
 
 
 def shortest(dataset: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignment.data import resolve_chat_template
 from alignment.recipe import Recipe
 from alignment.rehearsal.evaluation import shrunk_evaluation
 
@@ -78,7 +77,7 @@ def shrunk_settings(recipe: Recipe, *, model: Path, data: Path, output: Path) ->
     if recipe.sample_evaluation is not None:
         changes["sample_evaluation"] = shrunk_evaluation(recipe.sample_evaluation, data.parent)
     if recipe.data.chat_template is not None:
-        changes["chat_template"] = resolve_chat_template(recipe.data.chat_template, base=recipe.path.parent)
+        changes["chat_template"] = recipe.data.chat_template
     attention = stated.get("attn_implementation")
     if attention is not None and attention not in _CPU_ATTENTION:
         changes["attn_implementation"] = "eager"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from alignment.data import load_dataset_splits, prepare_rows, resolve_chat_template
+from alignment.data import load_dataset_splits, prepare_rows
 from alignment.data.at_hand import NOT_HERE, is_local, nothing, source_ids
 from alignment.data.cleaning import Finding, clean
 from alignment.data.files import find_local, read_local
@@ -47,7 +47,7 @@ def inspect(recipe: Recipe) -> dict[str, Any]:
         try:
             splits = _rows(recipe, on_bad_row="drop")
         except DataError as error:
-            if all(is_local(name, recipe.path.parent) for name in source_ids(recipe.data)):
+            if all(is_local(name) for name in source_ids(recipe.data)):
                 _rows(recipe, on_bad_row=recipe.data.on_bad_row)  # which names them
                 raise
             return nothing(_reason(error))
@@ -69,7 +69,7 @@ def report_of(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     if METHODS[recipe.method].data != "preference":
         return data_report(splits)
     requests = requests_of(replace(recipe.data, dataset_test_split=_test(recipe)))
-    scores = scores_of(requests, base=recipe.path.parent)
+    scores = scores_of(requests)
     margins = {name: margins_of(rows, scores) for name, rows in splits.parts.items()}
     return data_report(splits, margins=margins)
 
@@ -86,14 +86,14 @@ def _rows(recipe: Recipe, *, on_bad_row: OnBadRow) -> Splits:
         recipe.data, on_bad_row=on_bad_row, deduplicate=None, decontaminate=None, dataset_test_split=_test(recipe)
     )
     kind = METHODS[recipe.method].data
-    return load_dataset_splits(data, kind=kind, base=recipe.path.parent, cache=cache_root())
+    return load_dataset_splits(data, kind=kind, cache=cache_root())
 
 
 def _test(recipe: Recipe) -> str | None:
     """The test split: the one that is stated, though it may not be evaluated on, or `test` of local data."""
     data = recipe.data
     stated = data.dataset_test_split or recipe.resolved.get("dataset_test_split")
-    path = find_local(data.dataset_name, recipe.path.parent) if data.dataset_name else None
+    path = find_local(data.dataset_name) if data.dataset_name else None
     if stated is not None or path is None or data.dataset_train_split == "test":
         return stated
     try:
@@ -111,9 +111,8 @@ def _cleaned(recipe: Recipe, splits: Splits) -> tuple[Sequence[Finding], str | N
         deduplicate=data.deduplicate and replace(data.deduplicate, action="report"),
         decontaminate=data.decontaminate and replace(data.decontaminate, action="report"),
     )
-    base, key = recipe.path.parent, splits.fingerprints
     try:
-        findings = clean(splits.train, splits.test, asked, base=base, cache=cache_root(), key=key)
+        findings = clean(splits.train, splits.test, asked, cache=cache_root(), key=splits.fingerprints)
     except DataError as error:
         return (), _reason(error)
     return findings, None
@@ -130,10 +129,7 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     name = recipe.model.tokenizer_name_or_path or recipe.model.model_name_or_path
     if is_bundled(name) and not bundled_folder(name).is_dir():
         raise SetupError(Fault(key=name, rule=NOT_HERE))
-    template = recipe.data.chat_template
-    return load_tokenizer(
-        recipe.model, chat_template=template and resolve_chat_template(template, base=recipe.path.parent)
-    )
+    return load_tokenizer(recipe.model, chat_template=recipe.data.chat_template)
 
 
 def _tokens(rows: Dataset, tokenizer: PreTrainedTokenizerBase, rules: Rules) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from alignment.errors import DataError, Fault, SetupError, UserError
 from alignment.files import write_text
 from alignment.hub.account import check_destination
 from alignment.pairs.dataset import test_prompts, write_splits
-from alignment.pairs.generate import answer_settings, chat_template, draw_answers, draws_of
+from alignment.pairs.generate import answer_settings, draw_answers, draws_of
 from alignment.pairs.prompts import Measure, Prompts, read_prompts
 from alignment.pairs.records import Records, writing
 from alignment.pairs.score import score_answers, score_settings
@@ -155,7 +155,7 @@ def _measure(recipe: PairsRecipe) -> Measure:
     from alignment.modeling.load import load_tokenizer
     from alignment.scoring.tokens import encode_messages
 
-    tokenizer = load_tokenizer(recipe.model, chat_template=chat_template(recipe))
+    tokenizer = load_tokenizer(recipe.model, chat_template=recipe.settings.chat_template)
     return lambda prompt: len(encode_messages(prompt.messages, tokenizer, add_generation_prompt=True))
 
 

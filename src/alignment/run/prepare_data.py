@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data import load_dataset_splits, prepare_splits, resolve_chat_template
+from alignment.data import load_dataset_splits, prepare_splits
 from alignment.data.files import find_local
 from alignment.data.report import token_report
 from alignment.data.statistics import QUANTILES
@@ -48,12 +48,9 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
             fetch_model(tokenizer_name, revision=tokenizer_revision(model), weights=False, key="tokenizer_name_or_path")
         )
 
-    template = recipe.data.chat_template
-    tokenizer = load_tokenizer(
-        model, chat_template=template and resolve_chat_template(template, base=recipe.path.parent)
-    )
+    tokenizer = load_tokenizer(model, chat_template=recipe.data.chat_template)
     method = METHODS[recipe.method]
-    checked = load_dataset_splits(recipe.data, kind=method.data, base=recipe.path.parent, cache=cache_root())
+    checked = load_dataset_splits(recipe.data, kind=method.data, cache=cache_root())
     rules = token_rules(recipe)
     splits = prepare_splits(
         checked,
@@ -95,7 +92,7 @@ def _remote_sources(recipe: Recipe) -> list[tuple[str, str | None]]:
         named = [(str(data.dataset_name), data.dataset_revision)]
     if data.decontaminate is not None:
         named += [(source.id, source.revision) for source in data.decontaminate.sources]
-    return [(name, revision) for name, revision in named if find_local(name, recipe.path.parent) is None]
+    return [(name, revision) for name, revision in named if find_local(name) is None]
 
 
 def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
@@ -112,6 +109,7 @@ def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
 def print_report(manifest: Mapping[str, Any]) -> None:
     """The manifest as tables."""
     from rich.console import Console
+    from rich.filesize import decimal
     from rich.table import Table
 
     console = Console()
@@ -120,7 +118,7 @@ def print_report(manifest: Mapping[str, Any]) -> None:
         models.add_column(column, justify="right" if column in ("files", "size") else "left", overflow="fold")
     for found in manifest["models"]:
         models.add_row(
-            found["id"], found["source"], (found["revision"] or "-")[:12], str(found["files"]), _size(found["bytes"])
+            found["id"], found["source"], (found["revision"] or "-")[:12], str(found["files"]), decimal(found["bytes"])
         )
     data = Table(title="Data", title_justify="left")
     for column in ("data set", "split", "revision", "rows", "weight", "dropped"):
@@ -148,15 +146,7 @@ def print_report(manifest: Mapping[str, Any]) -> None:
             tokens.add_row(split, part, *row, "" if cut is None else f"{cut:,}")
     for table in (models, data, tokens):
         console.print(table)
-    disk = ", ".join(f"{name.replace('_', ' ')} {_size(size)}" for name, size in manifest["disk"].items())
+    disk = ", ".join(f"{name.replace('_', ' ')} {decimal(size)}" for name, size in manifest["disk"].items())
     console.print(
         f"On this disk: {disk}. Training now needs no network: HF_HUB_OFFLINE=1 make train RECIPE={manifest['recipe']}"
     )
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}"
-        number /= 1000
-    return f"{number:.2f} GB"

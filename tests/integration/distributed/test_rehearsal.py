@@ -107,7 +107,7 @@ def offline(monkeypatch):
 
 @pytest.mark.parametrize("kind", sorted({method.data for method in METHODS.values()}))
 def test_data_that_is_not_here_is_made_up_in_its_form(tmp_path, offline, kind):
-    rows = rehearsal_rows(DataArguments(dataset_name="someone/pairs"), kind=kind, base=tmp_path)
+    rows = rehearsal_rows(DataArguments(dataset_name="someone/pairs"), kind=kind)
     assert (len(rows.train), len(rows.test)) == (24, 6)
     assert "made up" in rows.origin
     assert set(rows.train[0]) == ({"messages"} if kind == "conversation" else {"prompt", "chosen", "rejected"})
@@ -116,14 +116,14 @@ def test_data_that_is_not_here_is_made_up_in_its_form(tmp_path, offline, kind):
 
 def test_local_data_is_used_and_its_faults_are_told(tmp_path):
     write_jsonl(tmp_path / "pairs.jsonl", preference_rows(30))
-    data = DataArguments(dataset_name="pairs.jsonl")
-    rows = rehearsal_rows(data, kind="preference", base=tmp_path)
+    data = DataArguments(dataset_name=str(tmp_path / "pairs.jsonl"))
+    rows = rehearsal_rows(data, kind="preference")
     assert rows.origin == "24 of the shortest rows of the recipe's own data"
     spoilt = preference_rows(30)
     spoilt[3]["chosen"] = spoilt[3]["rejected"]
     write_jsonl(tmp_path / "pairs.jsonl", spoilt)
     with pytest.raises(DataError):
-        rehearsal_rows(dataclasses.replace(data, dataset_revision=None), kind="preference", base=tmp_path)
+        rehearsal_rows(dataclasses.replace(data, dataset_revision=None), kind="preference")
 
 
 def test_the_shortest_rows_keep_their_order():
