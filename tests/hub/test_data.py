@@ -93,7 +93,16 @@ def test_everything_is_fetched_once_checked_and_reported(commands, hub, recipe: 
     for copy in ("consolidated", "original", "gguf"):
         assert hub.count("GET", f"resolve/.*{copy}") == 0
 
+    report = manifest["report"]
+    assert [split["rows"] for split in report["data"]["splits"].values()] == [24, 8]
+    assert report["tokens"]["train"]["rows"] == report["tokens"]["train"]["of"] == 24
+
     hub.log.clear()
+    looked = commands.run(ROOT / "scripts/check_recipe.py", recipe, "--json", cwd=tmp_path)
+    shown = json.loads(looked.out)
+    assert shown["data"] == report["data"] | {"cleaning": [], "cleaning_missing": None}
+    assert shown["tokens"] == report["tokens"] and shown["pair"]["row"] == f"row 0 of train of {name}-pairs"
+    assert hub.log == [], "what is in the cache is looked at without asking anybody"
     assert commands.data(recipe, cwd=tmp_path).code == 0
     assert hub.count("GET", "/resolve/.*(safetensors|tokenizer.json|jsonl)") == 0
 
