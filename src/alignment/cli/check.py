@@ -40,6 +40,7 @@ def check(
 
     Exit code 2 when one of them is at fault.
     """
+    os.environ.setdefault("TQDM_DELAY", "3")  # of the libraries' bars, which read it when they are imported
     from alignment.recipe import available_recipes
 
     words = list(words or ())
@@ -126,7 +127,6 @@ def _inspected(recipe: Recipe) -> dict[str, Any]:
         return nothing(f"{', '.join(absent)} {NOT_HERE}")
     from alignment.run.inspect_data import inspect
 
-    os.environ.setdefault("TQDM_DELAY", "3")  # the libraries' bars read it when they are imported
     return inspect(recipe)
 
 

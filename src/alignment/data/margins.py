@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.files import FileRows
 from alignment.data.messages import RowFault
+from alignment.data.row_texts import each_row
 from alignment.data.slices import slice_of, split_name
 from alignment.data.sources import Request, find_source
 
@@ -28,8 +29,6 @@ LISTS = (
 )
 """Columns with the scores of several answers, and those answers, among which both sides are looked for."""
 
-_BATCH = 1000
-
 Scores = tuple[float, float] | dict[int, float]
 """Of chosen and rejected; or of each answer, by the hash of its text."""
 
@@ -49,10 +48,10 @@ def margins_of(rows: Dataset, scores: Mapping[str, Mapping[int, Scores]]) -> lis
     if not any(scores.values()):
         return [None] * len(rows)
     margins: list[float | None] = []
-    for batch in rows.select_columns(["origin", "chosen", "rejected"]).iter(_BATCH):
-        for origin, *sides in zip(batch["origin"], batch["chosen"], batch["rejected"], strict=True):
-            found = scores.get(origin["source"], {}).get(origin["row"])
-            margins.append(None if found is None else _margin(found, *(side[-1]["content"] for side in sides)))
+    for row in each_row(rows.select_columns(["origin", "chosen", "rejected"])):
+        found = scores.get(row["origin"]["source"], {}).get(row["origin"]["row"])
+        sides = (row[side][-1]["content"] for side in ("chosen", "rejected"))
+        margins.append(None if found is None else _margin(found, *sides))
     return margins
 
 
@@ -70,7 +69,7 @@ def _scores(request: Request) -> Iterator[tuple[int, Scores]]:
     columns = None if first is None else _columns(_row(first))
     if columns is None:
         return
-    rows = source if isinstance(source, FileRows) else _batched(source.select_columns(list(columns)))
+    rows = source if isinstance(source, FileRows) else each_row(source.select_columns(list(columns)))
     for number, row in enumerate(_sliced(rows, request.split)):
         if (scores := _read(_row(row), columns)) is not None:
             yield number, scores
@@ -80,12 +79,6 @@ def _row(read: Any) -> Mapping[str, Any]:
     """A row, without the place that rows of files come with; none of one that could not be read."""
     row = read[0] if isinstance(read, tuple) else read
     return {} if isinstance(row, RowFault) else row
-
-
-def _batched(rows: Dataset) -> Iterator[dict[str, Any]]:
-    for batch in rows.iter(_BATCH):
-        for values in zip(*batch.values(), strict=True):
-            yield dict(zip(batch, values, strict=True))
 
 
 def _sliced(rows: Iterable[Any], split: str) -> Iterable[Any]:

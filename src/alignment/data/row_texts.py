@@ -20,7 +20,7 @@ class RowPrompts:
         self._rows = rows.select_columns([self._column])
 
     def __iter__(self) -> Iterator[str]:
-        for row in _each(self._rows):
+        for row in each_row(self._rows):
             yield "\n".join(message["content"] for message in row[self._column] if message["role"] == "user")
 
 
@@ -37,14 +37,15 @@ class RowTexts(Sequence[str]):
         return _said(self._rows[row])
 
     def __iter__(self) -> Iterator[str]:
-        return map(_said, _each(self._rows))
+        return map(_said, each_row(self._rows))
 
     def whole(self) -> Iterator[str]:
         """Everything that decides the tokens of a row, as one text."""
-        return (json.dumps(row, ensure_ascii=False) for row in _each(self._rows))
+        return (json.dumps(row, ensure_ascii=False) for row in each_row(self._rows))
 
 
-def _each(rows: Dataset) -> Iterator[dict[str, Any]]:
+def each_row(rows: Dataset) -> Iterator[dict[str, Any]]:
+    """The rows one by one, read in batches."""
     for batch in rows.iter(_BATCH):
         for values in zip(*batch.values(), strict=True):
             yield dict(zip(batch, values, strict=True))
