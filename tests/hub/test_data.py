@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import yaml
 from finished import write_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -270,3 +271,17 @@ def test_training_needs_no_network_after_it(commands, hub, recipe: Path, tmp_pat
     assert pushed.code == 0, pushed.err
     card = hub.store.repos["model", "me/trained"].at("main").files["README.md"].content.decode()
     assert f"- {name_of(recipe)}-pairs" in card and f"base_model: {name_of(recipe)}" in card
+
+
+def test_what_a_benchmark_needs_is_fetched_too(commands, hub, recipe: Path, tmp_path: Path):
+    wanted = {"evaluation": {"alpaca_eval": {}}}
+    recipe.write_text(recipe.read_text() + yaml.safe_dump(wanted))
+    absent = commands.data(recipe, cwd=tmp_path)
+    assert absent.code == 2 and "evaluation.alpaca_eval tatsu-lab/alpaca_eval is not a dataset on the Hub" in absent.err
+    files = {"df_gamed.csv": b"index\n0\n", "alpaca_eval_gpt4_baseline.json": b"[]"}
+    hub.store.put("tatsu-lab/alpaca_eval", files, kind="dataset")
+    first = commands.data(recipe, cwd=tmp_path)
+    assert first.code == 0, first.err
+    assert "AlpacaEval: df_gamed.csv and alpaca_eval_gpt4_baseline.json of tatsu-lab/alpaca_eval" in first.out
+    kept = (commands.home / "hf/hub/datasets--tatsu-lab--alpaca_eval/snapshots").rglob("*.*")
+    assert {path.name: path.read_bytes() for path in kept} == files

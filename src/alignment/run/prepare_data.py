@@ -11,6 +11,7 @@ from alignment.data import load_dataset_splits, prepare_splits
 from alignment.data.files import find_local
 from alignment.data.report import token_report
 from alignment.data.statistics import QUANTILES
+from alignment.evaluation.needs import fetch_needed
 from alignment.files import cache_root, write_json
 from alignment.hub.downloads import Fetched, dataset_commit, fetch_model
 from alignment.methods import METHODS
@@ -47,6 +48,9 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
         fetched.append(
             fetch_model(tokenizer_name, revision=tokenizer_revision(model), weights=False, key="tokenizer_name_or_path")
         )
+
+    for told in fetch_needed(recipe):
+        print(told)
 
     tokenizer = load_tokenizer(model, chat_template=recipe.data.chat_template)
     method = METHODS[recipe.method]
