@@ -33,21 +33,24 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
     if suite is None:
         remedy = "--evaluation.lm_eval.tasks '[gsm8k, mmlu]', or in the recipe"
         raise SetupError(Fault(key=KEY, rule="must be stated", remedy=remedy))
-    manager, names = tasks_of(suite)
+    manager, names = tasks_of(suite, base=context.recipe.path.parent)
     for subject in subjects:
         found = _results(context, suite, subject, manager, names)
         yield subject, _outcome(context, suite, subject, found)
 
 
-def tasks_of(suite: LmEvalSuite) -> tuple[Any, list[str]]:
+def tasks_of(suite: LmEvalSuite, *, base: Path) -> tuple[Any, list[str]]:
     """The harness's table of tasks, and the names of those that are asked for.
+
+    Args:
+        base: where relative paths start from when the working directory does not have them.
 
     Raises:
         SetupError: lm-eval is not installed, or has no such task.
     """
-    files = [Path(task) for task in suite.tasks if task.endswith((".yaml", ".yml"))]
-    folders = [*(Path(folder) for folder in suite.include), *(file.parent for file in files)]
-    absent = [str(path) for path in (*files, *folders) if not path.exists()]
+    files = {task: _place(task, base) for task in suite.tasks if task.endswith((".yaml", ".yml"))}
+    folders = [*(_place(folder, base) for folder in suite.include), *(file.parent for file in files.values())]
+    absent = [str(path) for path in (*files.values(), *folders) if not path.exists()]
     if absent:
         raise SetupError([Fault(key=KEY, value=path, rule="does not exist") for path in absent])
     try:
@@ -59,7 +62,7 @@ def tasks_of(suite: LmEvalSuite) -> tuple[Any, list[str]]:
         include_path=[str(folder) for folder in dict.fromkeys(folders)] or None,
         include_defaults=len(files) < len(suite.tasks),  # reading thousands of them takes a while
     )
-    names = [_name(Path(task)) if Path(task) in files else task for task in suite.tasks]
+    names = [_name(files[task]) if task in files else task for task in suite.tasks]
     known = set(manager.all_tasks)
     faults = [
         Fault(key=KEY, value=name, rule="is no task of lm-eval", remedy=did_you_mean(name, known) or "see `lm-eval ls`")
@@ -69,6 +72,11 @@ def tasks_of(suite: LmEvalSuite) -> tuple[Any, list[str]]:
     if faults:
         raise SetupError(faults)
     return manager, names
+
+
+def _place(stated: str, base: Path) -> Path:
+    written = Path(stated).expanduser()
+    return written if written.exists() else base / written
 
 
 def _name(file: Path) -> str:

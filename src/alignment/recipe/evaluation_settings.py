@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from alignment.errors import Fault, did_you_mean
 from alignment.recipe.generation_settings import GenerationSettings
+from alignment.recipe.sample_evaluation import RULE_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +219,9 @@ FILES = (
 """Keys that name a file."""
 FOLDERS = ("arena_hard.repository",)
 """Keys that name a folder."""
+SCORERS = ("reward_model.scorer", "win_rate.by")
+"""Keys that name a scorer, or one of `NO_SCORERS`."""
+NO_SCORERS = (*RULE_NAMES, "judge")
 
 
 def unknown_suites(names: tuple[str, ...], *, key: str) -> Iterator[Fault]:

@@ -17,6 +17,8 @@ from alignment.hub.bundled import bundled_model, is_bundled
 from alignment.recipe.cleaning import against_ids
 from alignment.recipe.evaluation_settings import FILES as EVALUATION_FILES
 from alignment.recipe.evaluation_settings import FOLDERS as EVALUATION_FOLDERS
+from alignment.recipe.evaluation_settings import NO_SCORERS
+from alignment.recipe.evaluation_settings import SCORERS as EVALUATION_SCORERS
 from alignment.recipe.files import could_be_path
 from alignment.recipe.settings import Settings
 from alignment.recipe.yaml_document import Origin
@@ -49,6 +51,10 @@ class Places:
             yield from self._dataset(key, source)
         if settings.sound("scorer") and settings["scorer"]:
             yield from self._scorer("scorer.name", settings["scorer"]["name"])
+        if settings.sound("evaluation"):
+            for name in EVALUATION_SCORERS:
+                if value := _nested(settings["evaluation"], name):
+                    yield from self._scorer(f"evaluation.{name}", value)
         if settings.sound("chat_template") and settings["chat_template"]:
             yield from self._template("chat_template", settings["chat_template"])
         for section, names in _FILES.items():
@@ -100,7 +106,7 @@ class Places:
             )
 
     def _scorer(self, key: str, value: str) -> Iterator[Fault]:
-        if ":" in value:  # an address, a function or a bundled model
+        if ":" in value or value in NO_SCORERS:  # an address, a function or a bundled model
             return
         path = self._find(key, value)
         if path is not None and (path / "config.json").is_file():
@@ -168,6 +174,8 @@ def _datasets(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"dataset_mixture.datasets[{at}].id", source["id"]
     if settings.sound("decontaminate") and settings["decontaminate"] is not None:
         yield from against_ids(settings["decontaminate"])
+    if settings.sound("evaluation") and (held_out := _nested(settings["evaluation"], "preferences.dataset")):
+        yield "evaluation.preferences.dataset", held_out
     prompts: Mapping[str, Any] = settings["prompts"] or {}
     if prompts.get("dataset_name"):
         yield "prompts.dataset_name", prompts["dataset_name"]
