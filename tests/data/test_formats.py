@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from typing import get_args
@@ -405,6 +406,32 @@ def test_a_transcript_is_never_read_as_the_words_of_a_user():
     ):
         with pytest.raises(DataError, match="prompt is a transcript: dataset_format: transcript"):
             read(row, FORMATS[stated].gives, dataset_format=stated)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "responses": ["good", "bad"], "scores": [2, 1]},
+        {"prompt": "q", "answers": [{"answer": "bad", "rank": 2}, {"answer": "good", "rank": 1}]},
+        {"instruction": "q", "output": ["good", "bad"]},
+        {"messages": [ASK, GOOD], "rejected_messages": [ASK, BAD]},
+    ],
+)
+def test_lists_in_a_table_of_text_are_their_json(row, tmp_path):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow({key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()})
+    train = load_dataset_splits(DataArguments(dataset_name=str(tmp_path / "rows.csv")), kind="preference").train
+    assert [unpack(train[0][side]) for side in ("prompt", "chosen", "rejected")] == [[ASK], [GOOD], [BAD]]
+
+
+def test_a_message_with_a_key_that_is_not_read_is_refused_by_name():
+    for key, remedy in (("images", "this trains on text alone"), ("functions", "put them into a column tools")):
+        with pytest.raises(DataError, match=f"{key} is not read: messages.0..{key}; {remedy}"):
+            read({"messages": [{**ASK, key: ["x"]}, GOOD]}, "conversation")
+        left_out = {f"messages[].{key}": None}
+        assert read({"messages": [{**ASK, key: ["x"]}, GOOD]}, "conversation", column_map=left_out)[1] == [ASK, GOOD]
 
 
 def test_a_prompt_beside_messages_repeats_them():

@@ -106,7 +106,7 @@ def write_checked(
 def _write_objects(rows: Iterable[Placed], folder: Path, kind: Kind, name: str, asked: Asked) -> Verdict:
     tally, seen, stream = Tally(), _Seen(), iter(rows)
     first = list(islice(stream, SAMPLE))
-    sample = [row for row, _ in first if isinstance(row, Mapping)]
+    sample = [row if isinstance(row, Mapping) else {} for row, _ in first]
     reader = reader_for(sample, list(dict.fromkeys(chain(*sample))), kind=kind, asked=asked, name=name)
     numbered = enumerate(chain(first, stream))
     count = written = 0

@@ -20,7 +20,8 @@ CARRIED = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking"
 """What a chat template may read of a message beside role and content."""
 
 NOT_CARRIED = {
-    "function_call": "write tool_calls",
+    **dict.fromkeys(("function_call", "function_calls"), "write tool_calls"),
+    **dict.fromkeys(("tools", "functions"), "put them into a column tools"),
     **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), "this trains on text alone"),
     "documents": "put them into the content",
 }

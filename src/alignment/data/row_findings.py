@@ -53,14 +53,17 @@ class Verdict:
         """
         if self.rows == 0:
             raise DataError(Fault(key=name, rule="has no rows"))
-        bad = sum(count for reason, count in self.dropped.items() if not reason.startswith(NO_PAIR))
-        summary = ", ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
+        bad = {reason: count for reason, count in self.dropped.items() if not reason.startswith(NO_PAIR)}
         if bad and on_bad_row == "error":
-            rule = f"has {bad} bad rows out of {self.rows} ({summary})"
+            rule = f"has {sum(bad.values())} bad rows out of {self.rows} ({_listed(bad)})"
             total = Fault(key=name, rule=rule, remedy="mend them, or leave them out with on_bad_row: drop")
             raise DataError([*(Fault(key=place, rule=f"is bad: {fault}") for place, fault in self.listed), total])
         if not self.good:
-            raise DataError(Fault(key=name, rule=f"has no good row among {self.rows} ({summary})"))
+            raise DataError(Fault(key=name, rule=f"has no good row among {self.rows} ({_listed(self.dropped)})"))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in counts.items())
 
 
 @dataclass

@@ -83,7 +83,8 @@ def _told_of_sources(sources: tuple[SourceFacts, ...]) -> Iterator[str]:
     for facts in sources:
         dropped = sum(facts.dropped.values())
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in facts.dropped.items())
-        yield f"{facts.name}: {facts.rows + dropped:,} rows" + (f", {dropped:,} dropped ({reasons})" if dropped else "")
+        read = facts.rows + dropped if facts.read is None else facts.read
+        yield f"{facts.name}: {read:,} rows" + (f", {dropped:,} dropped ({reasons})" if dropped else "")
         made = f"; {facts.read:,} rows gave {facts.rows:,} pairs" if facts.format in SCORED_FORMATS else ""
         yield f"{facts.name}: read as {facts.format}{made}"
         if facts.unread:

@@ -13,7 +13,7 @@ MESSAGES = ("messages", "prompt", "completion", "chosen", "rejected")
 TEXT = "text"
 """The role of the one message that a row without turns has: all of it is trained, and no template writes around it."""
 
-SYSTEM = ("system", "system_prompt")
+SYSTEM = ("system", "system_prompt", "system_message")
 """Columns that hold a system message; it comes before every other turn, and a blank one says nothing."""
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from alignment.data.formats.fields import is_text, number_of, stated, text_of, the_one
+from alignment.data.formats.fields import as_list, is_text, number_of, stated, text_of, the_one
 from alignment.data.formats.instructions import QUESTIONS, asks, question_of
 from alignment.data.formats.row_format import Format, Row
 from alignment.data.formats.scored import ASKED, MADE, is_asked, prompt_of
@@ -82,12 +81,12 @@ def _compared(row: Row) -> Row:
 
 
 def _is_ranked_output(row: Row) -> bool:
-    output = row.get("output")
+    output = as_list(row.get("output"))
     return asks(row) and isinstance(output, list) and len(output) == 2 and all(map(is_text, output))
 
 
 def _ranked_output(row: Row) -> Row:
-    output: Sequence[Any] = row.get("output") or ()
+    output = as_list(row.get("output"))
     if not isinstance(output, list) or len(output) != 2:
         raise RowFault("not two answers", f"output is {shown(output)}, not [better, worse]")
     better, worse = (text_of({f"output[{at}]": text}, f"output[{at}]") for at, text in enumerate(output))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from alignment.data.formats.row_format import Row
@@ -70,9 +72,17 @@ def is_messages(value: object) -> bool:
     return isinstance(read, list) and bool(read) and all(isinstance(message, Mapping) for message in read)
 
 
+def as_list(value: object) -> object:
+    """A list that was stored as its JSON, as tables of text have to; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
 def history_of(row: Row) -> list[Message]:
     """Earlier turns in a column `history`: pairs of question and answer, or messages."""
-    value = row.get("history")
+    value = as_list(row.get("history"))
     if value in (None, [], ""):
         return []
     if is_messages(value):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignment.data.formats.dialogues import answer_of
-from alignment.data.formats.fields import is_messages, is_text, number_of, stated, the_one
+from alignment.data.formats.fields import as_list, is_messages, is_text, number_of, stated, the_one
 from alignment.data.formats.instructions import QUESTIONS, asks, question_of
 from alignment.data.formats.row_format import Format, Row, Scored
 from alignment.data.formats.transcripts import is_question, turns_of
@@ -61,28 +61,33 @@ def _text(value: object, name: str) -> str:
 
 def _scored(row: Row) -> Scored:
     answers, scores = the_one(row, _LISTS, "list of answers"), the_one(row, _SCORES, "list of scores")
-    for column in (answers, scores):
-        if not isinstance(row[column], list):
-            raise RowFault("not a list", f"{column} is {kind_of(row[column])}, {shown(row[column])}")
-    if len(row[answers]) != len(row[scores]):
-        found = f"{answers} has {len(row[answers])}, {scores} {len(row[scores])}"
+    texts, numbers = _listed(row, answers), _listed(row, scores)
+    if len(texts) != len(numbers):
+        found = f"{answers} has {len(texts)}, {scores} {len(numbers)}"
         raise RowFault("as many scores as answers are needed", found)
     return Scored(
         prompt=prompt_of(row),
-        responses=[_text(answer, f"{answers}[{at}]") for at, answer in enumerate(row[answers])],
-        scores=[_worth(score, f"{scores}[{at}]", scores) for at, score in enumerate(row[scores])],
+        responses=[_text(answer, f"{answers}[{at}]") for at, answer in enumerate(texts)],
+        scores=[_worth(score, f"{scores}[{at}]", scores) for at, score in enumerate(numbers)],
     )
+
+
+def _listed(row: Row, column: str) -> list[Any]:
+    value = as_list(row[column])
+    if not isinstance(value, list):
+        raise RowFault("not a list", f"{column} is {kind_of(value)}, {shown(value)}")
+    return value
 
 
 def _is_scored(row: Row) -> bool:
     lists = [*stated(row, _LISTS), *stated(row, _SCORES)]
     both = bool(stated(row, _LISTS)) and bool(stated(row, _SCORES))
-    return both and is_asked(row) and all(isinstance(row[column], list) for column in lists)
+    return both and is_asked(row) and all(isinstance(as_list(row[column]), list) for column in lists)
 
 
 def _rated(row: Row) -> Scored:
     column = the_one(row, _LISTS, "list of answers")
-    found = [_entry(answer, f"{column}[{at}]") for at, answer in enumerate(row[column])]
+    found = [_entry(answer, f"{column}[{at}]") for at, answer in enumerate(_listed(row, column))]
     return Scored(prompt=prompt_of(row), responses=[text for text, _ in found], scores=[worth for _, worth in found])
 
 
@@ -95,7 +100,8 @@ def _entry(answer: Any, name: str) -> tuple[str, float]:
 
 def _is_rated(row: Row) -> bool:
     lists = stated(row, _LISTS)
-    return len(lists) == 1 and is_asked(row) and isinstance(row[lists[0]], list) and all(map(_is_entry, row[lists[0]]))
+    answers = as_list(row[lists[0]]) if len(lists) == 1 else None
+    return is_asked(row) and isinstance(answers, list) and all(map(_is_entry, answers))
 
 
 def _is_entry(answer: object) -> bool:

@@ -92,7 +92,7 @@ TRANSCRIPTS = Format(
     gives="conversation",
     shape="a prompt as a dialogue, Human: ... Assistant:, with a completion or response, or text with all of it",
     columns=("prompt", *_COMPLETIONS, "text"),
-    needs=(("prompt", "text"),),
+    needs=(("prompt", "text"), (*_COMPLETIONS, "text")),
     recognizes=_is_conversation,
     convert=_conversation,
 )
