@@ -189,7 +189,7 @@ def test_nonsense_is_told_once_and_the_answers_that_are_open_still_come(reply, m
     with JudgeServer(mixed) as server, pytest.raises(SetupError) as error:
         got.extend(engine(server, max_in_flight=3).answers(iter([*asked(2)[1:4], *asked(40)[4:]])))
     assert message in str(error.value) and len(error.value.faults) == 1
-    assert f"generation.base_url {server.address}" in str(error.value)
+    assert f"(request 1/21):\n  - generation.base_url {server.address}" in str(error.value)
     assert [request.id for request, _ in sorted(got, key=lambda one: one[0].id)] == ["0/21", "1/13"]
     assert len(server.requests) == 3
 
@@ -225,6 +225,19 @@ def test_a_server_that_is_not_there_is_told_at_once():
         pass
     with pytest.raises(SetupError, match=r"generation.base_url .* cannot be reached .*; start the server, or correct"):
         load(server.address)
+
+
+def test_a_server_in_trouble_at_the_start_is_none_that_is_not_there():
+    looks: list[str] = []
+
+    class Pages(dict):
+        def get(self, path, default=None):
+            looks.append(path)
+            return Reply(status=(None, 503, 200)[len(looks) % 3], body="{}")
+
+    with JudgeServer(lambda body, _: answers(body), pages=Pages(any=1)) as server:
+        assert told(load(server.address), asked(1)) == expected(asked(1))
+    assert looks[:2] == ["/v1/models", "/openapi.json"] or looks.count("/v1/models") > 1
 
 
 def test_a_server_that_wants_a_key_is_told_at_once(monkeypatch):

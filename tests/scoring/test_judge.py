@@ -10,7 +10,7 @@ from scored import conversations
 
 from alignment.errors import SetupError
 from alignment.scoring import load_scorer
-from alignment.scoring.endpoint import retry_after
+from alignment.scoring.headers import retry_after
 from alignment.scoring.judge import JudgeStopped, UnjudgedError, read_score
 
 KEY = "sk-of-a-test-0123456789abcdef"

@@ -28,15 +28,13 @@ from alignment.cli.asking import (
     checked,
 )
 from alignment.errors import Fault, SetupError
-from alignment.recipe.generation_settings import GenerationSettings
+from alignment.recipe.generation_settings import HOW_FAST, GenerationSettings
 
 if TYPE_CHECKING:
     from alignment.generation.answer_file import AnswerFile
     from alignment.generation.answers import Answer
 
 
-_UNIMPORTANT = {"max_in_flight", "timeout", "attempts", "key_variable", "tokens_per_batch", "tensor_parallel"}
-"""Settings that do not decide what an answer says."""
 _SHARES = ("unfinished", "empty", "repeating", "echoing")
 
 
@@ -160,7 +158,7 @@ def _about(models: Mapping[str, Asked], settings: GenerationSettings, prompts: P
     return {
         "prompts": digest_of_file(prompts),
         **{f"{prefix}model": one.identity() for prefix, one in models.items()},
-        **{name: value for name, value in asdict(settings).items() if name not in _UNIMPORTANT},
+        **{name: value for name, value in asdict(settings).items() if name not in HOW_FAST},
     }
 
 

@@ -13,11 +13,8 @@ from alignment.evaluation.subjects import Subject
 from alignment.generation.answers import Answer
 from alignment.generation.engine import Request
 from alignment.generation.load import chosen_engine, load_engine
-from alignment.recipe.generation_settings import GenerationSettings
+from alignment.recipe.generation_settings import HOW_FAST, GenerationSettings
 from alignment.terminal import counted
-
-_HOW_FAST = ("key_variable", "max_in_flight", "timeout", "attempts", "tokens_per_batch", "tensor_parallel")
-"""Settings that change no answer."""
 
 
 def request(messages: Sequence[Mapping[str, str]], seed: int) -> Request:
@@ -52,7 +49,7 @@ def draw(
 def decoding(settings: GenerationSettings) -> dict[str, Any]:
     """What decides an answer beside the model: settings, engine, and the library's version."""
     engine = chosen_engine(settings)
-    stated = {key: value for key, value in asdict(settings).items() if key not in (*_HOW_FAST, "engine", "seeds")}
+    stated = {key: value for key, value in asdict(settings).items() if key not in (*HOW_FAST, "engine", "seeds")}
     versions = {} if engine == "server" else installed(engine)
     return {"engine": engine, "generation": stated, "versions": versions}
 

@@ -17,6 +17,8 @@ from alignment.recipe.generation_settings import GenerationSettings
 from alignment.scoring.endpoint import ChatClient, Completion, Endpoint, check_address
 
 KEY = "generation.base_url"
+IN_FLIGHT = 32
+"""Requests in flight where the settings state no number."""
 
 ENDED = frozenset({"stop", "eos_token", "stop_sequence"})
 """Finish reasons of an answer that the model ended; the last two are TGI's own."""
@@ -46,7 +48,7 @@ def load_server(settings: GenerationSettings, model: str) -> ServerEngine:
 
 
 class ServerEngine:
-    """An `Engine` that asks `max_in_flight` questions at a time.
+    """An `Engine` that asks many questions at a time.
 
     The server renders the conversation by its own chat template and stops at its own stop tokens. How far a seed makes
     an answer repeatable is the server's affair: vLLM and SGLang keep a random stream for each request.
@@ -55,10 +57,11 @@ class ServerEngine:
     name = "server"
 
     def __init__(self, settings: GenerationSettings, endpoint: Endpoint) -> None:
-        self.client = ChatClient(endpoint, connections=settings.max_in_flight)
-        self._in_flight = settings.max_in_flight
+        self.client = ChatClient(endpoint, connections=settings.max_in_flight or IN_FLIGHT)
         self._body = request_body(settings)
-        if settings.temperature > 0 and _is_transformers_serve(endpoint.address):
+        one_by_one = _is_transformers_serve(self.client)
+        self._in_flight = settings.max_in_flight or (1 if one_by_one else IN_FLIGHT)
+        if one_by_one and settings.temperature > 0:
             # It takes a temperature, and samples only where this says so.
             self._body["generation_config"] = json.dumps({"do_sample": True, "top_k": settings.top_k or 0})
 
@@ -95,7 +98,10 @@ class ServerEngine:
         self.client.close()
 
     def _ask(self, request: Request) -> Answer:
-        return self._answer(self.client.complete(request.messages, **self._body, seed=request.seed))
+        try:
+            return self._answer(self.client.complete(request.messages, **self._body, seed=request.seed))
+        except SetupError as error:
+            raise SetupError(error.faults, where=f"request {request.id}") from error
 
     def _answer(self, completion: Completion) -> Answer:
         reason = completion.finish_reason
@@ -123,10 +129,10 @@ def request_body(settings: GenerationSettings) -> dict[str, Any]:
     return body
 
 
-def _is_transformers_serve(address: str) -> bool:
+def _is_transformers_serve(client: ChatClient) -> bool:
     """Whether the server's own description has the route by which `transformers serve` loads models."""
     try:
-        described = httpx.get(httpx.URL(address).join("/openapi.json"), timeout=10.0).json()
-        return "/load_model" in described["paths"]
+        described = client.page(str(httpx.URL(client.endpoint.address).join("/openapi.json")))
+        return described is not None and "/load_model" in described.json()["paths"]
     except (httpx.RequestError, ValueError, KeyError, TypeError):
         return False

@@ -18,10 +18,11 @@ from alignment.pairs.prompts import Prompts
 from alignment.pairs.records import Records
 from alignment.pairs.stages import flat, stage_records
 from alignment.pairs.workers import Worker
+from alignment.recipe.generation_settings import HOW_FAST
 from alignment.recipe.pairs_recipe import PairsRecipe
 from alignment.terminal import counted
 
-_FREE = frozenset("seeds base_url key_variable max_in_flight timeout attempts tokens_per_batch tensor_parallel".split())
+_FREE = HOW_FAST | {"seeds", "base_url"}
 """Keys of `generation` that say which answers are drawn, or how fast, and not what they are."""
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 from alignment.errors import Fault, did_you_mean
 
 ENGINES = ("auto", "transformers", "vllm", "server")
+HOW_FAST = frozenset({"key_variable", "max_in_flight", "timeout", "attempts", "tokens_per_batch", "tensor_parallel"})
+"""Settings that do not decide what an answer says."""
 MOST_TOKENS = 2**20
 COLDEST, HOTTEST = 1e-3, 100.0
 """Temperatures by which logits can be divided in 16 bits and still say something."""
@@ -29,8 +31,9 @@ class GenerationSettings:
     """The model as the server calls it; `model_name_or_path` when absent."""
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the server's key; unset for a server that wants none."""
-    max_in_flight: int = 32
-    """Requests that a server has to answer at the same time."""
+    max_in_flight: int | None = None
+    """Requests that a server has to answer at the same time. When absent 32, and 1 for `transformers serve`, which
+    answers one after the other, and whose seed would be the other's as well."""
     timeout: float = 600.0
     """Seconds that a server may take for one answer."""
     attempts: int = 10
@@ -76,7 +79,7 @@ class GenerationSettings:
             yield Fault(key=f"{at}base_url", value=self.base_url, rule=rule, remedy="remove one of them")
         for name, most in _COUNTS.items():
             value = getattr(self, name)
-            if not 1 <= value <= most:
+            if value is not None and not 1 <= value <= most:
                 yield Fault(key=f"{at}{name}", value=value, rule=f"must be at least 1 and at most {most}")
         yield from self._sampling_faults(at)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any
 
 import httpx
 
 from alignment.errors import Fault, SetupError, sentence_of
+from alignment.scoring.headers import key_in, retry_after
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses of a server that may answer the next time."""
@@ -22,6 +20,8 @@ _LONGEST_WAIT = 120.0
 """Seconds; a server that asks for more is not waited for."""
 _MOST_SHOWN = 5
 """Names of models in a message."""
+_LOOKS = 5
+"""How often a page is asked for that is not needed."""
 _CONNECTING = 20.0
 """Seconds until a server that does not take a connection counts as one that cannot be reached."""
 
@@ -78,7 +78,7 @@ class ChatClient:
     def __init__(self, endpoint: Endpoint, *, connections: int) -> None:
         self.endpoint = endpoint
         self._stopped = Event()
-        self._key = _key(endpoint.key_variable)
+        self._key = key_in(endpoint.key_variable)
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(endpoint.timeout, connect=min(endpoint.timeout, _CONNECTING)),
@@ -100,13 +100,30 @@ class ChatClient:
         self._stopped.set()
 
     def reach(self) -> None:
-        """Raise `SetupError` if nothing is listening there, or it does not take the key. Asked once, at the start."""
+        """Raise `SetupError` if nothing is listening there, or it does not take the key. Asked at the start."""
         try:
-            response = self._client.get(self.endpoint.models)
-        except httpx.RequestError as error:
+            response = self.page(self.endpoint.models)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             raise self._fault(self._unreachable(error), "start the server, or correct the address") from error
-        if response.status_code in (401, 403):
+        if response is not None and response.status_code in (401, 403):
             raise self._refusal(response.status_code, self._answered(response))
+
+    def page(self, url: str) -> httpx.Response | None:
+        """What the server has at `url`, `None` where it has trouble with it several times.
+
+        Raises:
+            httpx.RequestError: nothing is listening there.
+        """
+        for _ in range(_LOOKS):
+            try:
+                response = self._client.get(url)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol):
+                raise
+            except httpx.RequestError:
+                continue
+            if response.status_code not in _PASSING:
+                return response
+        return None
 
     def ask(self, messages: Sequence[Mapping[str, str]], **settings: Any) -> str:
         """What the model answers; an empty text where it says nothing. As `complete`."""
@@ -194,7 +211,8 @@ class ChatClient:
     def _served(self) -> str:
         """What the server says that it has; nothing where it does not say."""
         try:
-            models = self._client.get(self.endpoint.models).json()["data"]
+            response = self.page(self.endpoint.models)
+            models = [] if response is None else response.json()["data"]
             return f"; it serves {', '.join(str(model['id']) for model in models[:_MOST_SHOWN])}" if models else ""
         except (httpx.RequestError, ValueError, KeyError, TypeError):
             return ""
@@ -228,25 +246,3 @@ def check_address(address: str, *, key: str = "scorer") -> None:
         rule = "must be an address up to and with /v1, without a password or a query, which messages would show"
         remedy = "put the key into the environment variable that key_variable names"
         raise SetupError(Fault(key=key, rule=rule, remedy=remedy))
-
-
-def _key(variable: str) -> str:
-    """The key in an environment variable, empty where there is none. What is no key is not shown."""
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise SetupError(Fault(key=variable, rule="holds characters that a key cannot have", remedy="copy it again"))
-    return key
-
-
-def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks for (RFC 9110, 10.2.3: a number or a date), `None` without one."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
