@@ -172,7 +172,8 @@ def cases() -> dict[str, Case]:
             )
         made[f"{method}-heart"] = Case(
             method=method,
-            expected=("overfitting",),
+            # A likelihood takes longer: after these 30 epochs it is still falling, and no evaluation tells.
+            expected=("overfitting",) if method in ("simpo", "dpo") else (),
             rows="meaningless",
             count=8,
             settings={"learning_rate": rate, "num_train_epochs": 30, "eval_strategy": "no"},

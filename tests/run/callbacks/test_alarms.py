@@ -112,8 +112,13 @@ class TestNoMovement:
     @staticmethod
     def logs(*, growth: float, accuracy: float) -> list[dict[str, float]]:
         return [
-            {"rewards/margins": growth * at + 0.2 * UNEVEN[at % 5], "rewards/accuracies": accuracy} for at in range(100)
+            {"loss": 1.3, "rewards/margins": growth * at + 0.2 * UNEVEN[at % 5], "rewards/accuracies": accuracy}
+            for at in range(100)
         ]
+
+    def test_a_loss_that_falls_is_movement_too(self) -> None:
+        logs = [{**log, "loss": 2.0 - 0.01 * at} for at, log in enumerate(self.logs(growth=0.0, accuracy=0.5))]
+        assert raised("no-movement", logs) is None
 
     def test_margins_that_stay(self) -> None:
         step, finding = raised("no-movement", self.logs(growth=0.0, accuracy=0.5))

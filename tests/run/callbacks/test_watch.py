@@ -97,6 +97,9 @@ def test_alarms_that_are_off_do_not_look(tmp_path: Path, parts: dict[str, str]) 
 def test_a_run_whose_weights_stay_says_so(tmp_path: Path, parts: dict[str, str]) -> None:
     train(tmp_path, parts, learning_rate=1e-12, method="dpo", max_prompt_length=None)
     assert "no-movement" in [alarm["name"] for alarm in read(tmp_path, "run_manifest.json")["alarms"]]
+    log = read(tmp_path, "trainer_state.json")["log_history"]
+    assert all("rewards/margins" in entry for entry in log if "loss" in entry)
+    assert not any("rewards/margins" in entry for entry in log if "weights/relative_change" in entry)
 
 
 def test_what_is_logged_of_answers() -> None:

@@ -26,13 +26,15 @@ class NoMovement:
     """At half of the run the weights are where they began; or at three quarters of it the pairs are.
 
     Pairs are where they began when rewards/margins have not risen since the first third of the logs and those of the
-    evaluation have not either; without evaluations, when no more pairs are ranked rightly than a coin would. Where
+    evaluation have not either; without evaluations, when the loss has not fallen either and no
+    more pairs are ranked rightly than a coin would. Where
     there are no pairs, the loss of the evaluation tells.
     """
 
     def __init__(self, course: Course) -> None:
         self._course = course
         self._least = LEAST_ADAPTER_CHANGE if course.adapters else LEAST_CHANGE
+        self._losses: list[float] = []
         self._margins: list[float] = []
         self._accuracies: list[float] = []
         self._evaluated: list[float] = []
@@ -47,6 +49,7 @@ class NoMovement:
             self._evaluated.append(log["eval_rewards/margins"])
         if "rewards/margins" not in log:
             return None
+        self._losses.append(log["loss"])
         self._margins.append(log["rewards/margins"])
         self._accuracies.append(log["rewards/accuracies"])
         if done < _LATE or len(self._margins) < _FEWEST_LOGS:
@@ -60,7 +63,8 @@ class NoMovement:
         if self._evaluated:
             risen = self._evaluated[-1] - self._evaluated[0] > level(last).error / 2
         else:
-            risen = -below_one_half(accuracy, int(pairs / 3)) > _CHANCE
+            better = rise(self._losses[:third], self._losses[-third:]) < -_ERRORS
+            risen = better or -below_one_half(accuracy, int(pairs / 3)) > _CHANCE
         if risen or rise(first, last) > _ERRORS:
             return None
         return self._finding(

@@ -16,13 +16,16 @@ LIKELIHOOD_GAP, LIKELIHOOD_FLOOR = 1.4, 0.5
 """The same where the loss holds a likelihood, which never gets near 0; the distance in nats."""
 RISE = 1.1
 _SHOWN = 3
-_HEART = 0.02
+HEART, LIKELIHOOD_HEART = 0.02, 0.1
+"""The training loss over that of the start, when rows are known by heart."""
+_RIGHT = 0.99
 
 
 class Overfitting:
     """`eval_loss` is four times the training loss, or rises while that falls, in two evaluations in a row.
 
-    Without evaluations: every row was shown three times, all are right and the loss is a fiftieth of what it was.
+    Without evaluations: every row was shown three times, all are right and the loss is a fiftieth of what it was
+    (a tenth, where it holds a likelihood).
     """
 
     def __init__(self, course: Course) -> None:
@@ -72,7 +75,8 @@ class Overfitting:
         shown = log.get("epoch", 0.0) * self._course.repeats
         if self._best is not None or shown <= _SHOWN or len(self._recent) < _RECENT:
             return None
-        if min(self._accuracies) < 1 or fmean(self._recent) > _HEART * fmean(self._first):
+        heart = LIKELIHOOD_HEART if self._course.anchored else HEART
+        if min(self._accuracies) < _RIGHT or fmean(self._recent) > heart * fmean(self._first):
             return None
         saw = f"every training row is right at a loss of {fmean(self._recent):.2g}, and there is no evaluation"
         return _finding(int(log["step"]), saw)
