@@ -30,9 +30,9 @@ class BelowChance:
     def see(self, log: Log) -> Finding | None:
         if not self._course.rewarded:
             return None
-        if "eval_rewards/accuracies" in log:
+        if "eval_rewards/accuracies" in log and "eval_rewards/margins" in log:
             return self._evaluated(log)
-        if "rewards/accuracies" not in log:
+        if "rewards/accuracies" not in log or "rewards/margins" not in log:
             return None
         step = int(log["step"])
         pairs, self._step = self._course.batch * (step - self._step), step

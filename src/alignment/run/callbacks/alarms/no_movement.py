@@ -47,7 +47,7 @@ class NoMovement:
             return self._likelihood(log, late=done >= _LATE)
         if "eval_rewards/margins" in log:
             self._evaluated.append(log["eval_rewards/margins"])
-        if "rewards/margins" not in log:
+        if any(name not in log for name in ("loss", "rewards/margins", "rewards/accuracies")):
             return None
         self._losses.append(log["loss"])
         self._margins.append(log["rewards/margins"])
