@@ -26,7 +26,7 @@ from alignment.errors import DataError, Fault, sentence_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever the checked form of some row changes, so that rows kept by older versions are not used."""
 
 BATCH = 1000
