@@ -158,6 +158,13 @@ def test_evaluation_prompts_that_are_not_at_hand_are_told(recipe) -> None:
     assert data["cleaning"] == [] and "not on this machine" in data["cleaning_missing"]
 
 
+def test_a_test_split_that_is_stated_and_not_evaluated_on_is_looked_at_if_it_is_there(recipe) -> None:
+    stated = {"dataset_test_split": "test", "eval_strategy": "no"}
+    assert inspect(recipe(**stated))["data"]["splits"]["test"]["rows"] == 2
+    (recipe(**stated).path.parent / "data/test.jsonl").unlink()
+    assert list(inspect(recipe(test=None, **stated))["data"]["splits"]) == ["train"]
+
+
 def test_one_row(recipe) -> None:
     split = inspect(recipe(train=TRAIN[:1], test=None))["data"]["splits"]["train"]
     assert split["length_bias"]["preference_correlation"] == pytest.approx(1)

@@ -14,6 +14,7 @@ from alignment.data.load import Splits, requests_of
 from alignment.data.margins import margins_of, scores_of
 from alignment.data.pair_view import pair_view
 from alignment.data.report import data_report, spread, token_report
+from alignment.data.slices import split_name
 from alignment.errors import DataError, Fault, SetupError, UserError
 from alignment.files import cache_root
 from alignment.hub.bundled import bundled_folder, is_bundled
@@ -68,8 +69,9 @@ def report_of(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """`data_report`, with the scores of the sources."""
     if METHODS[recipe.method].data != "preference":
         return data_report(splits)
+    read = {facts.name for facts in splits.sources}
     requests = requests_of(replace(recipe.data, dataset_test_split=_test(recipe)))
-    scores = scores_of(requests)
+    scores = scores_of([request for request in requests if request.name in read])
     margins = {name: margins_of(rows, scores) for name, rows in splits.parts.items()}
     return data_report(splits, margins=margins)
 
@@ -90,17 +92,17 @@ def _rows(recipe: Recipe, *, on_bad_row: OnBadRow) -> Splits:
 
 
 def _test(recipe: Recipe) -> str | None:
-    """The test split: the one that is stated, though it may not be evaluated on, or `test` of local data."""
+    """The test split; of local data that are not evaluated on, the one that is stated, or `test`, if it is there."""
     data = recipe.data
-    stated = data.dataset_test_split or recipe.resolved.get("dataset_test_split")
     path = find_local(data.dataset_name) if data.dataset_name else None
-    if stated is not None or path is None or data.dataset_train_split == "test":
-        return stated
+    split = recipe.resolved.get("dataset_test_split") or "test"
+    if data.dataset_test_split is not None or path is None or data.dataset_train_split == split:
+        return data.dataset_test_split
     try:
-        read_local(path, "test", data.dataset_config)
+        read_local(path, split_name(split), data.dataset_config)
     except DataError:
         return None
-    return "test"
+    return split
 
 
 def _cleaned(recipe: Recipe, splits: Splits) -> tuple[Sequence[Finding], str | None]:
