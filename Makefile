@@ -47,7 +47,7 @@ WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --co
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check data rehearse report compare train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -92,6 +92,12 @@ chat: $(READY) ## talk with the trained model, or with MODEL=
 
 evaluate: $(READY) ## measure the trained model: SUITE="preferences ..." MODEL= COMPARE="base trained ..." FRESH=1
 	@$(ALIGNMENT) evaluate $(RECIPE) $(EVALUATE) $(ARGS)
+
+report: $(READY) ## write report.html, a page about a finished run
+	@$(ALIGNMENT) report $(RECIPE) $(ARGS)
+
+compare: $(READY) ## set runs side by side on one page: RUNS="recipe-or-folder recipe-or-folder ..."
+	@$(ALIGNMENT) compare $(RUNS) $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
 	@$(ALIGNMENT) push $(RECIPE) $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(WHERE) $(ARGS)

@@ -72,6 +72,7 @@ setup(
         "matplotlib>=3.8",
         "ninja>=1.11",
         "peft>=0.18,<0.22",
+        "plotly>=6.0,<8",
         "psutil>=5.9",
         "py3langid>=0.4,<1",
         "pydantic>=2.7,<3",

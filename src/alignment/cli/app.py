@@ -22,6 +22,7 @@ from alignment.cli import (
     push_data,
     recipes,
     rehearse,
+    report,
     schema,
     train,
 )
@@ -55,11 +56,13 @@ for _command in (
     generate.generate,
     chat.chat,
     evaluate.evaluate,
+    report.report,
     push.push,
     push_data.push_data,
 ):
     app.command(context_settings=OVERRIDABLE)(guard(_command))
 app.command()(guard(recipes.recipes))
+app.command()(guard(report.compare))
 app.command(context_settings=OVERRIDABLE)(guard(new.new))
 app.command()(guard(schema.schema))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _MARKERS_UP_TO = 40
-_TRAIN, _CHOSEN, _REJECTED, _OTHER = "#1f4e79", "#2a7f4f", "#c0504d", "#8064a2"
+_TRAIN, _CHOSEN, _REJECTED, _OTHER = "#2f74c0", "#2e9e5b", "#d0524a", "#8f6fc4"
 
 
 @dataclass(frozen=True, kw_only=True)
