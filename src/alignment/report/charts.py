@@ -56,7 +56,7 @@ def figure(panel: Panel, runs: Sequence[Logged]) -> Figure | None:
         hovermode="x unified",
         xaxis={"title": {"text": "optimizer step", "standoff": 6}, **_whole_steps(lines)},
         yaxis={"range": panel.limits},
-        yaxis2={"showgrid": False, "exponentformat": "power"},
+        yaxis2={
             "overlaying": "y",
             "side": "right",
             "rangemode": "tozero",
@@ -64,7 +64,6 @@ def figure(panel: Panel, runs: Sequence[Logged]) -> Figure | None:
             "exponentformat": "power",
         },
     )
-    drawn.update_layout(yaxis2={"overlaying": "y", "side": "right", "rangemode": "tozero"})
     for step, told in _marks(panel, runs):
         drawn.add_vline(x=step, line={"color": _ALARM, "width": 1, "dash": "dash"}, annotation_text=told)
     return drawn
