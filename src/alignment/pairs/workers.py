@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,8 +36,9 @@ class Worker:
         """`label`, with which worker it is."""
         return label if self.world == 1 else f"{label}, worker {self.rank + 1} of {self.world}"
 
-    def lock(self, folder: Path) -> FileLock:
-        """Held by this worker while it writes to `folder`.
+    @contextmanager
+    def lock(self, folder: Path) -> Iterator[None]:
+        """Hold `folder` while this worker writes to it.
 
         Raises:
             SetupError: another run holds it.
@@ -48,7 +50,10 @@ class Worker:
             rule = "is being written by another process"
             remedy = "wait for it, stop it, or choose another --output_dir"
             raise SetupError(Fault(key="output_dir", value=str(folder), rule=rule, remedy=remedy)) from None
-        return lock
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def this_worker(*, gpus: int = 1) -> Worker:
