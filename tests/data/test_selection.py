@@ -161,3 +161,33 @@ def test_scores_that_cannot_be_compared_are_refused(texts, scores):
 def test_settings_that_make_no_sense_are_named(settings, key):
     assert [fault.key for fault in SelectionSettings(**settings).faults()] == [key]
     assert list(SelectionSettings().faults()) == []
+
+
+def test_the_best_stands_against_each_that_is_worse():
+    """Scores .9 .8 .5 .3 .1: the best is answer 1; a lead of .5 leaves two."""
+    assert pairs(rule="best_against_each") == ((1, 4), (1, 0), (1, 3), (1, 2))
+    assert pairs(rule="best_against_each", min_margin=0.5) == ((1, 3), (1, 2))
+    assert why_none(rule="best_against_each", min_margin=0.95) == "margin"
+
+
+def test_all_pairs_are_those_with_a_lead():
+    assert len(pairs(rule="all_pairs")) == 10
+    assert pairs(rule="all_pairs", min_margin=0.45) == ((1, 3), (1, 2), (4, 3), (4, 2))
+    assert pairs(["a", "b", "c"], [1.0, 1.0, 0.0], rule="all_pairs") == ((0, 2), (1, 2))
+
+
+def test_a_best_answer_without_a_partner_does_not_end_all_pairs():
+    """No answer is as long as the best, and the two others are a pair."""
+    assert pairs(["a" * 90, "bb", "cc"], [3.0, 2.0, 1.0], rule="all_pairs", max_length_ratio=2.0) == ((1, 2),)
+    assert why_none(["a" * 90, "bb"], [3.0, 2.0], rule="all_pairs", max_length_ratio=2.0) == "length"
+
+
+def test_one_text_is_one_answer_in_every_pair():
+    assert pairs(["a", "a", "b"], [0.9, 0.1, 0.5], rule="all_pairs") == ((0, 2),)
+    assert why_none(["a", "a"], [0.9, 0.1], rule="all_pairs") == "identical"
+
+
+@pytest.mark.parametrize("settings", [{"pairs_per_prompt": 2}, {"length_control": "matched"}])
+def test_rules_that_take_every_pair_refuse_what_would_say_otherwise(settings):
+    (fault,) = SelectionSettings(rule="all_pairs", **settings).faults()
+    assert "takes every pair" in str(fault)

@@ -52,6 +52,11 @@ ONE_FAULT = [
     ({"method": "repo", "gamma": -1, "beta": None}, "gamma -1 must be at least 0; its authors used 0.4 to 0.6"),
     ({"method": "repo"}, "beta 10 belongs to dpo, simpo, orpo and alphapo; this recipe's method is repo"),
     ({"method": "alphapo", "alpha": 11}, "alpha 11 must be at least -10 and at most 10; its authors used 0.25"),
+    ({"share_answers": True, "packing": False}, "share_answers True needs packing: true"),
+    (
+        {"share_answers": True, "dataset_name": None, "dataset_mixture": {"datasets": [{"id": "a/b"}]}},
+        "share_answers True needs the pairs of a prompt one after another, and dataset_mixture shuffles them",
+    ),
     ({"gamma": 5}, "gamma is not a recipe key; write gamma_beta_ratio: gamma divided by beta"),
     ({"simpo_gamma": 5}, "simpo_gamma is not a recipe key; write gamma_beta_ratio"),
     ({"cpo_alpha": 0}, "cpo_alpha is not a recipe key; write sft_weight"),

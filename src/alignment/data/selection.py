@@ -80,6 +80,8 @@ def _select(answers: _Answers) -> Selection:
     free = [at for at in written if answers.finished[at] or not dropped]
     if len(free) < 2 <= len(written):
         return Selection(pairs=(), why_none="unfinished")
+    if answers.settings.takes_every:
+        return _every_pair(answers, free)
     pairs: list[tuple[int, int]] = []
     why_none = None
     longer = bool(answers.draw.getrandbits(1))
@@ -95,11 +97,40 @@ def _select(answers: _Answers) -> Selection:
     return Selection(pairs=tuple(pairs), why_none=None if pairs else why_none)
 
 
+def _every_pair(answers: _Answers, free: Sequence[int]) -> Selection:
+    """The best answer, or each that is better than some other, against all that are worse. Texts count once."""
+    texts: dict[str, int] = {}
+    for at in free:
+        texts.setdefault(answers.texts[at], at)
+    left = list(texts.values())
+    pairs: list[tuple[int, int]] = []
+    best = _best(answers, free)
+    why_none = None
+    while not isinstance(best, str):
+        worse = _worse_than(answers, best, left, longer=False)
+        if isinstance(worse, str):
+            why_none = why_none or worse
+        else:
+            pairs += [(best, at) for at in sorted(worse, key=lambda at: -answers.scores[at])]
+        left.remove(best)
+        best = _best(answers, left) if answers.settings.rule == "all_pairs" else "few"
+    return Selection(pairs=tuple(pairs), why_none=None if pairs else why_none or best)
+
+
 def _next_pair(answers: _Answers, free: Sequence[int], longer: bool) -> tuple[int, int] | str:
     """The pair that the rule finds among the answers `free`, or why there is none.
 
     `longer` is whether a `balanced` pair rejects the longer answer.
     """
+    best = _best(answers, free)
+    if isinstance(best, str):
+        return best
+    worse = _worse_than(answers, best, free, longer)
+    return worse if isinstance(worse, str) else (best, _rejected(answers, best, worse))
+
+
+def _best(answers: _Answers, free: Sequence[int]) -> int | str:
+    """The best answer that may be chosen, or why there is none."""
     if len(free) < 2:
         return "few"
     if len({answers.texts[at] for at in free}) == 1:
@@ -112,8 +143,7 @@ def _next_pair(answers: _Answers, free: Sequence[int], longer: bool) -> tuple[in
     least = answers.settings.min_chosen_score
     if least is not None and answers.scores[best] < least:
         return "poor"
-    worse = _worse_than(answers, best, free, longer)
-    return worse if isinstance(worse, str) else (best, _rejected(answers, best, worse))
+    return best
 
 
 def _worse_than(answers: _Answers, best: int, free: Sequence[int], longer: bool) -> list[int] | str:

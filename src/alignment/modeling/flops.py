@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
-PairLengths = tuple[int, int, int]
-"""Tokens of prompt, chosen and rejected."""
+PairLengths = tuple[int, ...]
+"""Tokens of a prompt and of each of its answers: of a pair, the chosen and the rejected one."""
 
 PEAK_TFLOPS: dict[str, float] = {
     "B200": 2250,
@@ -97,10 +97,10 @@ def forward_flops(geometry: Geometry, lengths: PairLengths) -> float:
     Two a weight and token; a (query, key) pair costs `4 x heads x head_dim` a layer. For Gemma-2-9B:
     `16.65e9 (P + C + R) + 1.835e9 (C + R) + 0.688e6 (query, key) pairs`. Sliding windows are not deducted.
     """
-    prompt, chosen, rejected = lengths
-    linear = 2 * geometry.block_parameters * (prompt + chosen + rejected)
-    head = 2 * geometry.head_parameters * (chosen + rejected)
-    seen = sum(n * (n + 1) / 2 for n in lengths) + prompt * (chosen + rejected)
+    prompt, answers = lengths[0], sum(lengths[1:])
+    linear = 2 * geometry.block_parameters * (prompt + answers)
+    head = 2 * geometry.head_parameters * answers
+    seen = sum(n * (n + 1) / 2 for n in lengths) + prompt * answers
     return linear + head + 4 * geometry.heads * geometry.head_dim * geometry.layers * seen
 
 
@@ -110,9 +110,9 @@ def training_flops(geometry: Geometry, pairs: Iterable[PairLengths], *, forward_
 
 
 def padded_tokens(pairs: Iterable[PairLengths]) -> int:
-    """Tokens that the same pairs fill as two padded rows each, in one batch."""
+    """Tokens that the same answers fill as a padded row each, in one batch."""
     pairs = list(pairs)
-    return 2 * len(pairs) * max((p + max(c, r) for p, c, r in pairs), default=0)
+    return sum(len(answers) for _, *answers in pairs) * max((p + max(answers) for p, *answers in pairs), default=0)
 
 
 def peak_flops(device_name: str) -> float | None:

@@ -62,7 +62,10 @@ def score_bytes(backend: str, geometry: Geometry, itemsize: int, pairs: Iterable
     queries, keys = geometry.heads * geometry.head_dim, geometry.kv_heads * geometry.head_dim
     normalizers = 4 * geometry.heads
     if backend == "segments":
-        scored = max(((p + c) ** 2 + r * (p + r)) / (p + c + r) for p, c, r in pairs)
+        scored = max(
+            ((p + first) ** 2 + sum(other * (p + other) for other in others)) / (p + first + sum(others))
+            for p, first, *others in pairs
+        )
         each = itemsize + 4 + (itemsize if itemsize < 4 else 0)
         return math.ceil(scored * (geometry.heads * each + 1)) + itemsize * queries
     if backend.startswith("flex"):

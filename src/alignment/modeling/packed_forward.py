@@ -165,13 +165,17 @@ class WithLayoutIndices:
 
 
 def packed_logps(model: nn.Module, batch: Mapping[str, Any]) -> CompletionLogps:
-    """Log-probabilities of the completions of a batch of `PackedPreferenceCollator`.
+    """Log-probabilities of the completions of a batch of `PackedPreferenceCollator`, or of `SharedAnswersCollator`.
 
     Args:
         model: a prepared model, wrapped or not.
     """
     token_logps, token_logits = model(packed=batch)
-    return sum_by_completion(token_logps, token_logits, batch["target_rows"], 2 * len(batch["weight"]))
+    if "pair_answers" not in batch:
+        return sum_by_completion(token_logps, token_logits, batch["target_rows"], 2 * len(batch["weight"]))
+    answers = sum(len(lengths) - 1 for lengths in batch["pair_lengths"])
+    each = sum_by_completion(token_logps, token_logits, batch["target_rows"], answers)
+    return CompletionLogps(*(values.index_select(0, batch["pair_answers"]) for values in each))
 
 
 def _language_model(model: nn.Module) -> PreTrainedModel:

@@ -30,7 +30,10 @@ class NotWhatWasTrained(Exception):
 def first_conversation(rows: Any) -> list[int]:
     """Token ids of the first row that a trainer trained on: the conversation, or the pair's chosen one."""
     row = rows[0]
-    ids = row["input_ids"] if "input_ids" in row else [*row["prompt_ids"], *row["chosen_ids"]]
+    if "input_ids" in row:
+        ids = row["input_ids"]
+    else:
+        ids = [*row["prompt_ids"], *(row["chosen_ids"] if "chosen_ids" in row else row["answer_ids"][0])]
     return list(ids)[:LONGEST]
 
 

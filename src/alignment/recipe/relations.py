@@ -193,6 +193,23 @@ def _planned_steps(s: Settings) -> Iterator[Fault]:
         )
 
 
+def _shared_answers(s: Settings) -> Iterator[Fault]:
+    if s.sound("share_answers", "packing") and s["share_answers"] and not s["packing"]:
+        yield Fault(
+            key="share_answers",
+            value=True,
+            rule="needs packing: true, since padded rows share nothing",
+            remedy="add that, or remove this",
+        )
+    if s.sound("share_answers", "dataset_mixture") and s["share_answers"] and s["dataset_mixture"] is not None:
+        yield Fault(
+            key="share_answers",
+            value=True,
+            rule="needs the pairs of a prompt one after another, and dataset_mixture shuffles them",
+            remedy="use dataset_name, or remove this",
+        )
+
+
 def _answers(s: Settings) -> Iterator[Fault]:
     """What asks the trained model something."""
     if s.method is None or not METHODS[s.method].reward_model:
@@ -233,6 +250,7 @@ RULES: tuple[Rule, ...] = (
     _batch,
     _planned_steps,
     _answers,
+    _shared_answers,
     _packing,
     *SCHEDULE_RULES,
     *METRIC_RULES,

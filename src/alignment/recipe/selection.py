@@ -16,8 +16,9 @@ class SelectionSettings:
     Whatever is set, the rejected answer scores below the chosen one and reads differently, and no answer is empty.
     """
 
-    rule: Literal["best_worst", "best_random"] = "best_worst"
-    """What the best answer is put against: the worst, or a random worse one."""
+    rule: Literal["best_worst", "best_random", "best_against_each", "all_pairs"] = "best_worst"
+    """What the best answer is put against: the worst, a random worse one, or each worse one; or every answer against
+    each worse one. The last two give as many pairs as there are; `share_answers: true` computes each answer once."""
     pairs_per_prompt: int = 1
     """Most pairs of one prompt; each is chosen by the rule among the answers that the earlier ones left."""
     min_margin: float = 0.0
@@ -35,10 +36,22 @@ class SelectionSettings:
     seed: int = 0
     """Seed of what is drawn."""
 
+    @property
+    def takes_every(self) -> bool:
+        """Whether the rule gives every pair that the other settings allow."""
+        return self.rule in ("best_against_each", "all_pairs")
+
     def faults(self, key: str = "selection") -> Iterator[Fault]:
         """Every rule that these values break, for the recipe check."""
         if self.pairs_per_prompt < 1:
             yield Fault(key=f"{key}.pairs_per_prompt", value=self.pairs_per_prompt, rule="must be at least 1")
+        if self.takes_every and (self.pairs_per_prompt != 1 or self.length_control != "none"):
+            yield Fault(
+                key=f"{key}.rule",
+                value=self.rule,
+                rule="takes every pair, so pairs_per_prompt and length_control have no effect",
+                remedy="remove them",
+            )
         if self.min_margin < 0:
             yield Fault(
                 key=f"{key}.min_margin",

@@ -61,6 +61,13 @@ class ReferenceFreeConfig(TrainingArguments):
         default=True,
         metadata={"help": "Pack pairs into one row with the prompt shared; equal losses, several times faster."},
     )
+    share_answers: bool = field(
+        default=False,
+        metadata={
+            "help": "Compute pairs that follow each other with the same prompt as one row, each answer once; a step's "
+            "batch then counts such rows. Equal losses, faster; needs packing."
+        },
+    )
     allow_slow_attention: bool = field(
         default=False,
         metadata={"help": "Train a model of over 1B weights on a GPU for which no attention kernel works."},

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from alignment.data.packed_batches import PackedPreferenceCollator
 from alignment.data.padded_batches import PaddedPreferenceCollator
+from alignment.data.shared_answers import SharedAnswersCollator
 from alignment.modeling.compiled_elementwise import fuse_elementwise
 from alignment.modeling.logps import CompletionLogps, padded_logps
 from alignment.modeling.packed_forward import WithLayoutIndices, packed_logps, prepare_for_packing
@@ -50,7 +51,7 @@ def layout_for(
     if train_dataset is not None:
         packing = plan_packing(args, model, train_dataset, backend=backend, fused=fused)
     return Layout(
-        collator=WithLayoutIndices(PackedPreferenceCollator()),
+        collator=WithLayoutIndices(SharedAnswersCollator() if args.share_answers else PackedPreferenceCollator()),
         logps=packed_logps,
         attention_backend=backend,
         packing=packing,

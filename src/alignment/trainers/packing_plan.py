@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -208,10 +209,15 @@ def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any
 
 
 def pair_lengths_of(dataset: Any) -> list[PairLengths]:
-    """Tokens of prompt, chosen and rejected of every row, without loading the tokens themselves."""
+    """Tokens of prompt and answers of every row, without loading the tokens themselves."""
     import pyarrow.compute as compute
 
     table = dataset.with_format("arrow")[:]
+    if "answer_ids" in dataset.column_names:
+        prompts = compute.list_value_length(table["prompt_ids"]).to_pylist()
+        sizes = iter(compute.list_value_length(compute.list_flatten(table["answer_ids"])).to_pylist())
+        answers = compute.list_value_length(table["answer_ids"]).to_pylist()
+        return [(prompt, *islice(sizes, count)) for prompt, count in zip(prompts, answers, strict=True)]
     columns = (compute.list_value_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     return list(zip(*(column.to_pylist() for column in columns), strict=True))
 

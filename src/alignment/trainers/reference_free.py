@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_utils import EvalLoopOutput
 
 from alignment.data.sampler import PairDataset, StepDataLoader, StepSampler, even_plan, training_sampler
+from alignment.data.shared_answers import share_answers
 from alignment.files import cache_root
 from alignment.modeling.dropout import disable_dropout
 from alignment.modeling.peft import wrap_with_peft
@@ -68,6 +69,12 @@ class ReferenceFreeTrainer(WholeStepTrainer):
         train_dataset, eval_dataset = (
             self._tokenized(split, args, processing_class) for split in (train_dataset, eval_dataset)
         )
+        if args.share_answers:
+            train_dataset, eval_dataset = (
+                None if split is None else share_answers(split) for split in (train_dataset, eval_dataset)
+            )
+            if train_dataset is not None:
+                PartialState().print(f"Shared answers: {len(train_dataset):,} rows, one for the pairs of a prompt.")
         self.global_batch_size = global_batch_size(args)
         self._accumulation = args.gradient_accumulation_steps
         self.layout: Layout = layout_for(args, model, processing_class, train_dataset)
@@ -161,7 +168,10 @@ class ReferenceFreeTrainer(WholeStepTrainer):
         counts = torch.zeros(2, device=device)
         for batch in (micro_batch for step in batch_samples for micro_batch in step):
             weight = batch["weight"]
-            tokens = torch.bincount(batch["target_rows"], minlength=2 * len(weight))[: len(weight)]
+            tokens = torch.bincount(batch["target_rows"], minlength=2 * len(weight))
+            if "pair_answers" in batch:
+                tokens = tokens[batch["pair_answers"]]
+            tokens = tokens[: len(weight)]
             counts += torch.stack([weight.sum(), (weight * tokens).sum()]).to(device)
         return self.accelerator.reduce(counts, reduction="sum")
 

@@ -43,7 +43,7 @@ class Throughput(TrainerCallback):
         lengths = batch["pair_lengths"]
         self._tokens += batch["input_ids"].numel() if self.padded else sum(map(sum, lengths))
         self._two_row_tokens += padded_tokens(lengths)
-        self._pairs += len(lengths)
+        self._pairs += len(batch.get("weight", lengths))
         if self.geometry is not None:
             self._flops += training_flops(self.geometry, lengths, forward_passes=self.forward_passes)
 

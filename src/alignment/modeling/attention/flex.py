@@ -64,7 +64,7 @@ def mask_of(layout: SharedPrompts, window: int | None) -> Callable[..., Tensor]:
 
     def visible(batch: Any, head: Any, query: Tensor, key: Tensor) -> Tensor:
         own_pair = (query >= key) & (pair_ids[query] == pair_ids[key])
-        return own_pair & ~((roles[query] == 2) & (roles[key] == 1))
+        return own_pair & ((roles[key] == 0) | (roles[key] == roles[query]))
 
     def visible_in_window(batch: Any, head: Any, query: Tensor, key: Tensor) -> Tensor:
         return visible(batch, head, query, key) & (positions[query] - positions[key] < window)
@@ -76,12 +76,13 @@ def visible_pairs(layout: SharedPrompts, window: int | None, block: int) -> Tens
     """`[blocks, blocks]` how many (query, key) pairs are visible in each block.
 
     Counted from the stretches of the row that each query sees, so that nothing of size `T x T` is built: of its prompt
-    and of its own completion, which are one stretch but for a rejected completion.
+    and of its own completion, which are one stretch but for a rejected completion (any answer after the first).
     """
     rows = torch.arange(layout.tokens, device=layout.device)
-    starts, prompt_ends, rejected_starts = layout.bounds.index_select(1, layout.pair_ids)
+    starts, prompt_ends, _ = layout.bounds.index_select(1, layout.pair_ids)
+    rejected_starts = rows - layout.positions + prompt_ends - starts  # of the answer that a token is in
     reach = rows.new_zeros(()) if window is None else (layout.positions - window + 1).clamp_min(0)
-    rejected = layout.roles == 2
+    rejected = layout.roles >= 2
     own = torch.maximum(rejected_starts, starts + reach + rejected_starts - prompt_ends)
     seen = _overlaps(starts + reach, torch.where(rejected, prompt_ends, rows + 1), block)
     seen += _overlaps(torch.where(rejected, own, rows + 1), rows + 1, block)

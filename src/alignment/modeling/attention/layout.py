@@ -30,7 +30,8 @@ class SharedPrompts:
         roles          [0, 0, 1, 1, 2]
         positions      [0, 1, 2, 3, 2]
 
-    A pair with `R = 0` is a single document of one segment.
+    A pair with `R = 0` is a single document of one segment. Any number of answers may share a prompt, `P, A1, A2, ...`:
+    the first of them is as `chosen`, every other one as `rejected`.
 
     Args:
         pair_lengths: tokens of prompt, chosen and rejected of every pair.
@@ -58,15 +59,16 @@ class SharedPrompts:
         self.key_index = pieces[0]
         """`[sum(key_lengths)]` where each segment's keys lie in the row."""
         self.key_sources = pieces[1:4]
-        """The inverse of `key_index`: for every token its first place `[T]`; the prompt tokens, their second place."""
+        """The inverse of `key_index`: for every token its first place `[T]`; the prompt tokens, their second place, and
+        where several answers share a prompt, further on their third and so on."""
         self.positions = pieces[4]
         """`[T]` positions; they restart after the prompt for the rejected completion."""
         self.pair_ids = pieces[5]
         """`[T]` the pair of every token."""
         self.roles = pieces[6]
-        """`[T]` 0 in a prompt, 1 in a chosen and 2 in a rejected completion."""
+        """`[T]` 0 in a prompt, 1 in a chosen and 2 in a rejected completion; up to the number of answers."""
         self.bounds = pieces[7].view(3, -1)
-        """`[3, pairs]` rows at which each pair, its chosen and its rejected completion begin."""
+        """`[3, pairs]` rows at which each pair, its chosen and its rejected completion (or second answer) begin."""
         self.cu_queries, self.cu_keys = (piece.int() for piece in pieces[8:])
         """`[segments + 1]` int32 cumulative query and key lengths, from 0."""
 
@@ -79,10 +81,21 @@ class SharedPrompts:
 
 
 def segment_lengths(pair_lengths: Sequence[PairLengths]) -> tuple[list[int], list[int]]:
-    """Queries and keys of every segment: two for a pair, one for a single document."""
-    segments = [((p + c, p + c), (r, p + r)) if r else ((p + c, p + c),) for p, c, r in pair_lengths]
-    queries, keys = zip(*(segment for pair in segments for segment in pair), strict=True)
+    """Queries and keys of every segment: one for an answer, the first with its prompt."""
+    segments = [
+        segment
+        for p, first, *others in pair_lengths
+        for segment in ((p + first, p + first), *((other, p + other) for other in others if other))
+    ]
+    queries, keys = zip(*segments, strict=True)
     return list(queries), list(keys)
+
+
+def prompt_repeats(pair_lengths: Sequence[PairLengths]) -> list[int]:
+    """Prompt tokens that keys hold a second time, a third time and so on."""
+    prompts = [(lengths[0], sum(map(bool, lengths[2:]))) for lengths in pair_lengths]
+    most = max(1, *(others for _, others in prompts))
+    return [sum(prompt for prompt, others in prompts if others > number) for number in range(most)]
 
 
 def layout_indices(pair_lengths: Sequence[PairLengths]) -> Tensor:
@@ -91,24 +104,31 @@ def layout_indices(pair_lengths: Sequence[PairLengths]) -> Tensor:
     As one tensor it is pinned and copied once. In this order: `key_index`, the three of `key_sources`, `positions`,
     `pair_ids`, `roles`, `bounds`, `cu_queries`, `cu_keys`.
     """
-    keys, first, prompts, second, positions, pair_ids, roles = ([] for _ in range(7))
+    keys, first, positions, pair_ids, roles = ([] for _ in range(5))
+    again: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in prompt_repeats(pair_lengths)]
     start = place = 0
-    for pair, (p, c, r) in enumerate(pair_lengths):
-        again, end = (p if r else 0), start + p + c + r
-        rejected = place + p + c + again
-        keys += [torch.arange(start, start + p + c), torch.arange(start, start + again), torch.arange(end - r, end)]
-        first += [torch.arange(place, place + p + c), torch.arange(rejected, rejected + r)]
-        prompts.append(torch.arange(start, start + again))
-        second.append(torch.arange(place + p + c, rejected))
-        positions += [torch.arange(p + c), torch.arange(p, p + r)]
-        pair_ids.append(torch.full((p + c + r,), pair))
-        roles += [torch.full((length,), role) for role, length in enumerate((p, c, r))]
-        start, place = end, rejected + r
+    for pair, (p, opening, *others) in enumerate(pair_lengths):
+        keys.append(torch.arange(start, start + p + opening))
+        first.append(torch.arange(place, place + p + opening))
+        positions.append(torch.arange(p + opening))
+        end, place = start + p + opening, place + p + opening
+        for (prompts, places), other in zip(again, filter(None, others), strict=False):
+            prompts.append(torch.arange(start, start + p))
+            places.append(torch.arange(place, place + p))
+            keys += [prompts[-1], torch.arange(end, end + other)]
+            first.append(torch.arange(place + p, place + p + other))
+            positions.append(torch.arange(p, p + other))
+            end, place = end + other, place + p + other
+        pair_ids.append(torch.full((end - start,), pair))
+        roles += [torch.full((length,), role) for role, length in enumerate((p, opening, *others))]
+        start = end
+    prompts = [piece for sources, _ in again for piece in sources]
+    second = [piece for _, places in again for piece in places]
     starts = [0, *accumulate(map(sum, pair_lengths))][:-1]
     bounds = [
         starts,
-        [start + p for start, (p, _, _) in zip(starts, pair_lengths, strict=True)],
-        [start + p + c for start, (p, c, _) in zip(starts, pair_lengths, strict=True)],
+        [start + p for start, (p, *_) in zip(starts, pair_lengths, strict=True)],
+        [start + p + first for start, (p, first, *_) in zip(starts, pair_lengths, strict=True)],
     ]
     cumulative = [[0, *accumulate(sizes)] for sizes in segment_lengths(pair_lengths)]
     last = torch.tensor([place for places in (*bounds, *cumulative) for place in places])
@@ -143,12 +163,15 @@ class _RepeatPrompts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        first, prompts, second = ctx.layout.key_sources
+        first, prompts, places = ctx.layout.key_sources
         total = grad.index_select(0, first)
-        total[prompts] += grad.index_select(0, second)
+        # A token is once in each of the pieces, so that adding by index loses nothing.
+        repeats = prompt_repeats(ctx.layout.pair_lengths)
+        for sources, copies in zip(prompts.split(repeats), places.split(repeats), strict=True):
+            total[sources] += grad.index_select(0, copies)
         return total, None
 
 
 def repeat_prompts(x: Tensor, layout: SharedPrompts) -> Tensor:
-    """Keys or values `[T, heads, dim]` to `[sum(key_lengths), heads, dim]`, every prompt twice."""
+    """Keys or values `[T, heads, dim]` to `[sum(key_lengths), heads, dim]`, every prompt once for each answer."""
     return _RepeatPrompts.apply(x, layout)
