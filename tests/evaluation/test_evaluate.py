@@ -16,7 +16,7 @@ from tiny import preference_rows, save_gemma2, write_jsonl
 
 from alignment.data import tokenize_preference
 from alignment.errors import RecipeError, SetupError
-from alignment.evaluation.evaluate import evaluate
+from alignment.evaluation.evaluate import alone_in, evaluate
 from alignment.evaluation.interval import wilson
 from alignment.evaluation.reward_model import accuracies
 from alignment.evaluation.subjects import find_subjects
@@ -52,7 +52,7 @@ def recipe_in(place: Path, output: Path, **changes: object) -> Recipe:
         **changes,
     }
     path = place / "recipe.yaml"
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml.safe_dump({key: value for key, value in settings.items() if value is not None}))
     return load_recipe(path)
 
 
@@ -231,3 +231,37 @@ def test_subsets_weigh_the_same_in_their_mean():
     rows = [{"subset": "a"}, {"subset": "b"}, {"subset": "b"}, {"subset": "b"}]
     found = {metric.name: metric.value for metric in accuracies(rows, [(1, 0), (0, 1), (0, 1), (1, 0)])}
     assert found["accuracy"] == 0.5 and found["mean of the subsets"] == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_a_method_with_a_reference_has_rewards_against_the_base(place: Path, tmp_path: Path):
+    shutil.copytree(place / "run", tmp_path / "run")
+    recipe = recipe_in(place, tmp_path / "run", method="dpo", max_prompt_length=None, beta=0.5)
+    evaluate(recipe, PREFERENCES)
+    kept = {}
+    for model in ("base", "trained"):
+        items = (tmp_path / f"run/evaluation/{model}/preferences/items.jsonl").read_text().splitlines()
+        kept[model] = {record["id"]: record["sums"] for record in map(json.loads, items)}
+    margins = [
+        0.5 * ((now[0] - kept["base"][id][0]) - (now[1] - kept["base"][id][1])) for id, now in kept["trained"].items()
+    ]
+    found = metrics_of(recipe, "trained")
+    assert found["reward margin"]["value"] == pytest.approx(sum(margins) / len(margins))
+    assert found["reward accuracy"]["value"] == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
+    assert "reward margin" not in metrics_of(recipe, "base")
+
+
+def test_two_processes_do_not_evaluate_into_one_folder(run: Recipe):
+    folder = Path(run.training["output_dir"]) / "evaluation"
+    with alone_in(folder), pytest.raises(SetupError, match="is being evaluated by another process"):
+        evaluate(run, PREFERENCES)
+
+
+def test_a_reward_model_is_measured_by_its_own_suite(place: Path, tmp_path: Path):
+    stated = {"reward_model": {"scorer": str(place / "base"), "dataset": str(place / "pairs/test.jsonl")}}
+    reward = {"method": "reward", "max_prompt_length": None}
+    recipe = recipe_in(place, tmp_path / "out", evaluation=stated, **reward)
+    assert chosen_suites(recipe, []) == ["reward_model"]
+    with pytest.raises(SetupError, match="SUITE=reward_model"):
+        evaluate(recipe, PREFERENCES, compare=["base"])
+    with pytest.raises(RecipeError, match=r"evaluation\.preferences needs a model that answers"):
+        recipe_in(place, tmp_path / "out", **reward)

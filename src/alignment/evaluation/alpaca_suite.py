@@ -32,7 +32,7 @@ OUTPUTS, ANNOTATIONS = "model_outputs.json", "annotations.json"
 Rows = list[dict[str, Any]]
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """Win rate and length-controlled win rate of each model.
 
     Leaves `model_outputs.json` and `annotations.json` in AlpacaEval's own format.
@@ -56,7 +56,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
         about = {"model": identity(subject, generation), **decoding(generation), **_judged_by(suite, judge)}
         judged = annotate(rows, annotator, judge, context.store(subject, f"{SUITE}/judgments", about))
         write_json(folder / ANNOTATIONS, rows)
-        yield subject, _outcome(context, suite, subject, rows, answers, judge, judged)
+        yield identity(subject, generation), _outcome(context, suite, subject, rows, answers, judge, judged)
 
 
 def evaluation_set(suite: AlpacaEvalSuite) -> list[Mapping[str, Any]]:
@@ -105,7 +105,7 @@ def annotate(rows: Rows, annotator: Annotator, judge: Judge, store: Any) -> Judg
         else:
             open_rows.append(row)
     if not open_rows:
-        return Judged(verdicts={}, answers={}, nonsense=0)
+        return Judged(verdicts={}, answers={}, nonsense=0, usage={})
     asked = [Question(id=digest_of(messages)[:24], messages=messages) for messages in annotator.questions(open_rows)]
     with quiet():
         judged = judge.ask(asked, store, annotator.verdict)
@@ -147,7 +147,7 @@ def _outcome(
         settings={**asdict(suite), "generation": asdict(suite.generation or context.settings.generation)},
         versions={**context.versions, **installed("alpaca_eval")},
         notes=(*notes, *quality_notes(prompts, answers, None)),
-        details={"judge": judge.about, "nonsense": judged.nonsense, "unjudged": judged.unjudged},
+        details={"judge": judge.about, "nonsense": judged.nonsense, "unjudged": judged.unjudged, **judged.usage},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ SUITE = "arena_hard"
 JUDGMENTS = "judgments.jsonl"
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """The score of each model. Leaves `judgments.jsonl` in Arena-Hard's own format.
 
     Raises:
@@ -49,7 +49,10 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
         rows = [as_judgment(files, uid, model=name, judge=judge.model, games=games[uid]) for uid in answers]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text(context.folder / subject.slug / SUITE / JUDGMENTS, text)
-        yield subject, _outcome(context, suite, subject, files, rows, list(answers.values()), judge, judged)
+        yield (
+            identity(subject, generation),
+            _outcome(context, suite, subject, files, rows, list(answers.values()), judge, judged),
+        )
 
 
 def _games(
@@ -108,7 +111,7 @@ def _outcome(
         settings={**asdict(suite), "generation": asdict(suite.generation or context.settings.generation)},
         versions=context.versions,
         notes=(*notes, *quality_notes(prompts, answers, None)),
-        details={"judge": judge.about, "nonsense": judged.nonsense, "unjudged": judged.unjudged},
+        details={"judge": judge.about, "nonsense": judged.nonsense, "unjudged": judged.unjudged, **judged.usage},
     )
 
 

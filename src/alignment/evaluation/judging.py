@@ -38,6 +38,8 @@ class Judged:
     """What was kept of the last answer to each question: `text`, `choice`."""
     nonsense: int
     """Answers that held no verdict, over all tries."""
+    usage: Mapping[str, int]
+    """Tokens in and out of all answers, as far as the server counts them."""
 
     @property
     def unjudged(self) -> int:
@@ -118,6 +120,10 @@ class Judge:
             verdicts={id: next((one for one in found if one is not None), None) for id, found in verdicts.items()},
             answers={id: answers[-1] for id, answers in kept.items()},
             nonsense=sum(one is None for found in verdicts.values() for one in found),
+            usage={
+                name: sum(int(answer["usage"].get(name) or 0) for answers in kept.values() for answer in answers)
+                for name in ("prompt_tokens", "completion_tokens")
+            },
         )
 
     def _endpoint(self) -> Endpoint:

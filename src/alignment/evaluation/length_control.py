@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import SetupError
+from alignment.errors import SetupError, sentence_of
 from alignment.evaluation.alpaca_library import length_controlled
 
 REPOSITORY = "tatsu-lab/alpaca_eval"
@@ -23,6 +23,8 @@ DIFFICULTIES = "df_gamed.csv"
 BASELINE = "gpt4_1106_preview"
 """What both files are about."""
 
+_ENOUGH = 0.99
+"""Share of the instructions that must be annotated; some published files lack one or two."""
 _NEEDED = ("instruction", "output_1", "output_2", "generator_1", "generator_2")
 
 
@@ -41,8 +43,12 @@ def published_length_controlled(rows: Sequence[Mapping[str, Any]]) -> tuple[tupl
     numbers = _numbers(Path(str(files[EVALUATION_SET])))
     if unknown := sum(row["instruction"] not in numbers for row in rows):
         return None, f"{unknown} of the instructions are not among AlpacaEval's {len(numbers)}"
+    if len(rows) < _ENOUGH * len(numbers):
+        return None, f"it is of all {len(numbers)} instructions, and {len(rows)} are annotated"
     try:
         return length_controlled([{**row, "index": numbers[row["instruction"]]} for row in rows]), ""
+    except ValueError as error:
+        return None, f"the library's fit fails: {sentence_of(error)}"
     except SetupError as error:
         return None, f"the library that computes it, {str(error.faults[0]).rstrip('.')}"
 

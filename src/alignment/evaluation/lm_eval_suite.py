@@ -23,7 +23,7 @@ ON_CPU = 8
 """Requests computed together on a CPU, which does not say that its memory is full before the process is gone."""
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """Every metric of every task, for each model. Tasks and requests that are done are not computed again.
 
     Raises:
@@ -36,7 +36,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
     manager, names = tasks_of(suite, base=context.recipe.path.parent)
     for subject in subjects:
         found = _results(context, suite, subject, manager, names)
-        yield subject, _outcome(context, suite, subject, found)
+        yield subject.identity, _outcome(context, suite, subject, found)
 
 
 def tasks_of(suite: LmEvalSuite, *, base: Path) -> tuple[Any, list[str]]:

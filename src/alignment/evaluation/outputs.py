@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from alignment.data.fingerprint import digest_of
@@ -34,7 +35,7 @@ def draw(
     store = context.store(subject, f"{suite}/outputs", about)
     missing = [one for one in requests if one.id not in store.found]
     if missing:
-        engine = load_engine(settings, replace(subject.arguments), chat_template=subject.chat_template)
+        engine = load_engine(settings, subject.arguments, chat_template=subject.chat_template)
         try:
             with counted(f"Answers, {subject.label}", len(missing), "answers") as advance:
                 for asked, answer in engine.answers(missing):
@@ -55,10 +56,12 @@ def decoding(settings: GenerationSettings) -> dict[str, Any]:
 
 
 def identity(subject: Subject, settings: GenerationSettings) -> dict[str, Any]:
-    """What makes an answer this model's; behind a server, its name there."""
+    """What makes an answer this model's; behind a server, also where, which must be believed to serve it."""
     if chosen_engine(settings) != "server":
         return subject.identity
-    return {"name": settings.server_model or subject.name, "server": settings.base_url}
+    served = {"server": settings.base_url, "served_as": settings.server_model or subject.name}
+    known = subject.identity if Path(subject.name).is_dir() else {"name": subject.name}
+    return {**known, **served}
 
 
 def check_servers(subjects: Sequence[Subject], settings: GenerationSettings) -> None:

@@ -30,7 +30,7 @@ _RULES_OF = "simpo"
 """Whose token rules hold where the recipe's method has no pairs."""
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """Accuracy, margins, log-probabilities and lengths of each model on the same pairs.
 
     Raises:
@@ -38,11 +38,18 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
         SetupError: a model that cannot be loaded.
     """
     suite = context.settings.preferences or PreferenceSuite()
+    if METHODS[context.recipe.method].reward_model:
+        remedy = "SUITE=reward_model, with evaluation.reward_model.scorer: the recipe's output_dir"
+        rule = "trains a reward model, which has no log-probabilities of answers"
+        raise SetupError(Fault(key="method", value=context.recipe.method, rule=rule, remedy=remedy))
     compared = METHODS[context.recipe.method].reference
     reference = pair_logps(context, _base(subjects, context), suite) if compared else None
     for subject in subjects:
         logps = pair_logps(context, subject, suite)
-        yield subject, outcome(context, subject, logps, reference=None if subject.label == "base" else reference)
+        yield (
+            subject.identity,
+            outcome(context, subject, logps, reference=None if subject.label == "base" else reference),
+        )
 
 
 def outcome(

@@ -25,7 +25,7 @@ AT_ONCE = 64
 Conversations = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[None, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """How often the recipe's scorer gives the chosen answer more, in all and by subset. No model is needed.
 
     Raises:
@@ -39,7 +39,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Non
     pairs = [conversations(placed) for placed in rows]
     scores = _scores(context, suite, pairs)
     yield (
-        None,
+        {},
         Outcome(
             suite="reward_model",
             model=suite.scorer,

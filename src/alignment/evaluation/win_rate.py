@@ -57,7 +57,7 @@ class Plan:
         ]
 
 
-def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Outcome]]:
+def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """The win rate of every model but the first (the base, unless others are compared) against the first.
 
     Raises:
@@ -74,7 +74,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Sub
     first, *others = subjects
     for subject in others:
         shares, notes = _shares(context, plan, first, subject, answers)
-        yield subject, _outcome(context, plan, (first, subject), answers, shares, notes)
+        yield identity(subject, plan.generation), _outcome(context, plan, (first, subject), answers, shares, notes)
 
 
 def plan_of(context: Context) -> Plan:

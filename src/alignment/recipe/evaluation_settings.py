@@ -211,6 +211,8 @@ class EvaluationSettings:
 
 SUITES = ("preferences", "reward_model", "win_rate", "alpaca_eval", "arena_hard", "lm_eval")
 """Names of the suites, in the order in which they run."""
+WITHOUT_ANSWERS = ("suites", "reward_model", "judge")
+"""Keys of the section that a recipe without a model that answers may state."""
 FILES = (
     "reward_model.dataset",
     "win_rate.prompts",

@@ -8,6 +8,7 @@ from alignment.errors import Fault, did_you_mean
 from alignment.methods import METHODS
 from alignment.recipe.batch import batch_faults
 from alignment.recipe.data_relations import DATA_RULES
+from alignment.recipe.evaluation_settings import WITHOUT_ANSWERS
 from alignment.recipe.guards import GUARD_RULES
 from alignment.recipe.machine_relations import MACHINE_RULES
 from alignment.recipe.metric_relations import METRIC_RULES
@@ -214,8 +215,10 @@ def _answers(s: Settings) -> Iterator[Fault]:
     """What asks the trained model something."""
     if s.method is None or not METHODS[s.method].reward_model:
         return
-    for key in ("sample_evaluation", "sample_every", "evaluation"):
-        if s.stated.get(key):
+    section = s.stated.get("evaluation") or {}
+    asking = [f"evaluation.{name}" for name in section if section[name] is not None and name not in WITHOUT_ANSWERS]
+    for key in ("sample_evaluation", "sample_every", *asking):
+        if key in asking or s.stated.get(key):
             yield Fault(
                 key=key,
                 rule=f"needs a model that answers, and {s.method} trains one that scores",
