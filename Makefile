@@ -22,6 +22,8 @@ yes         = $(filter 1 true yes,$(1))
 WHERE       = $(if $(call yes,$(PRIVATE)),--private) $(if $(REVISION),--revision $(REVISION)) $(if $(TAG),--tag $(TAG)) $(if $(call yes,$(DRY_RUN)),--dry_run)
 PUBLISHED   = $(if $(call yes,$(PUSH)),--push_to_hub true) $(if $(HUB_DATASET_ID),--hub_dataset_id $(HUB_DATASET_ID)) $(if $(call yes,$(PRIVATE)),--hub_private_repo true) $(if $(REVISION),--hub_revision $(REVISION))
 
+PLAN        = $(if $(GPU),--gpu $(GPU)) $(if $(filter-out file undefined,$(origin NPROC)),--nproc $(NPROC)) $(if $(filter-out file undefined,$(origin NNODES)),--nnodes $(NNODES)) $(if $(PRICE_PER_GPU_HOUR),--price_per_gpu_hour $(PRICE_PER_GPU_HOUR)) $(if $(call yes,$(JSON)),--json)
+
 EVALUATE    = $(if $(SUITE),--suite "$(SUITE)") $(if $(MODEL),--model "$(MODEL)") $(if $(COMPARE),--compare "$(COMPARE)") $(if $(call yes,$(FRESH)),--fresh)
 
 # One word of the shell, whatever is in the variable.
@@ -34,7 +36,7 @@ STATED     := $(shell sed -n 's/^num_processes: *\([0-9]*\).*/\1/p' $(CONFIG) 2>
 GPUS       := $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); \
                 [ -z "$${CUDA_VISIBLE_DEVICES+x}" ] || n=$$(echo "$$CUDA_VISIBLE_DEVICES" | tr ',' '\n' | grep -c .); \
                 [ $$n -gt 0 ] && echo $$n || echo 1)
-NPROC      ?= $(if $(filter zero3 zero3_offload fsdp2 ddp,$(ACCELERATE)),$(GPUS),$(or $(STATED),$(GPUS)))
+NPROC      ?= $(if $(filter zero1 zero2 zero3 zero3_offload fsdp2 ddp,$(ACCELERATE)),$(GPUS),$(or $(STATED),$(GPUS)))
 # NPROC counts the processes of one machine; every machine of several runs the same command with its NODE_RANK.
 WORLD      := $(shell expr $(NPROC) '*' $(NNODES))
 RENDEZVOUS := $(if $(filter 1,$(NNODES)),--main_process_port 0,--num_machines $(NNODES) --machine_rank $(NODE_RANK) \
@@ -47,7 +49,7 @@ WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --co
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check data rehearse report compare train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check plan data rehearse report compare train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -71,6 +73,9 @@ install-flash: $(READY) ## FlashAttention that fits this GPU and PyTorch: wheels
 
 check: $(READY) ## check a recipe and look at its data: ARGS=--json
 	@$(ALIGNMENT) check $(RECIPE) $(ARGS)
+
+plan: $(READY) ## what a recipe needs before it runs: GPU=h100-80 NPROC=8 NNODES=1 PRICE_PER_GPU_HOUR= JSON=1
+	@$(ALIGNMENT) plan $(RECIPE) $(PLAN) $(ARGS)
 
 data: $(READY) ## download model and data of a recipe, tokenize, report
 	@$(ALIGNMENT) data $(RECIPE) $(ARGS)

@@ -18,6 +18,7 @@ from alignment.cli import (
     generate,
     new,
     pairs,
+    plan,
     push,
     push_data,
     recipes,
@@ -50,6 +51,7 @@ def guard(command: Callable[..., int | None]) -> Callable[..., None]:
 for _command in (
     train.train,
     check.check,
+    plan.plan,
     data.data,
     pairs.pairs,
     rehearse.rehearse,

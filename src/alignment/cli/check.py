@@ -167,7 +167,17 @@ def show(recipe: Recipe) -> None:
             batches.add_row(str(world_size), str(batch.micro_batch), str(batch.accumulation))
         console.print(batches)
     console.print("\n" + escape(saves_text(recipe.resolved)))
+    _show_plan(recipe)
     console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")
+
+
+def _show_plan(recipe: Recipe) -> None:
+    """The three lines of the last plan; planning itself takes longer than a check may."""
+    from alignment.planning.summary import kept_summary
+
+    print()
+    for line in kept_summary(recipe) or ["fits, steps, hours: make plan tells them, and then they stand here"]:
+        print(line)
 
 
 def _show_pairs(recipe: PairsRecipe, *, short: bool) -> None:

@@ -85,9 +85,10 @@ def left_for_activations(
         cast: fp32 weights that autocast copies to 16 bits, where the whole model is computed on one device.
     """
     states = sum(state_bytes(trained=trained, frozen=frozen, shards=shards, zero=zero))
-    gathered = gathered_bytes(geometry, trained=trained, zero=zero or {}) if shards > 1 or zero else 2 * cast
-    gathered += reduced_bytes(trained, replicas=replicas)
-    return max(0.0, memory * (1 - RESERVE) - states - gathered - 3 * BLOCK_BYTES["cuda"])
+    sharded = shards > 1 or zero
+    beside = sum(gathered_bytes(geometry, trained=trained, zero=zero or {})) if sharded else 2 * cast
+    beside += reduced_bytes(trained, replicas=replicas)
+    return max(0.0, memory * (1 - RESERVE) - states - beside - 3 * BLOCK_BYTES["cuda"])
 
 
 def state_bytes(*, trained: int, frozen: float, shards: int, zero: Mapping[str, Any] | None = None) -> States:
@@ -123,19 +124,28 @@ def within_reach(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device)
 
 
-def gathered_bytes(geometry: Geometry, *, trained: int, zero: Mapping[str, Any]) -> int:
-    """Bytes of 16-bit weights and gradients that a sharded run holds beside its own shards at the fullest moment.
+class Gathered(NamedTuple):
+    """Bytes beside a rank's own shards at the fullest moment."""
 
-    The weights and gradients of a layer and of the head; with DeepSpeed also the weights that it keeps gathered, those
-    that it gathers ahead, and two buckets of gradients, one filling while the other is sent. Below stage 3 nothing is
-    gathered but the updated weights, a bucket at a time.
+    weights: int
+    """Of other ranks: those of a layer and of the head; with DeepSpeed what it keeps gathered and gathers ahead."""
+    gradients: int
+    """Of a whole layer and of the head, before they are shared out."""
+    buckets: int
+    """Of gradients, one filling while the other is sent."""
+
+
+def gathered_bytes(geometry: Geometry, *, trained: int, zero: Mapping[str, Any]) -> Gathered:
+    """What a sharded run holds in 16 bits beside its own shards.
+
+    Below stage 3 nothing is gathered but the updated weights, a bucket at a time.
 
     Args:
         zero: DeepSpeed's `zero_optimization`; empty for FSDP.
     """
     whole = geometry.block_parameters // geometry.layers + geometry.head_parameters
     if not zero:
-        return 2 * 2 * whole
+        return Gathered(2 * whole, 2 * whole, 0)
 
     def number(key: str) -> int:
         stated = zero.get(key)
@@ -143,9 +153,9 @@ def gathered_bytes(geometry: Geometry, *, trained: int, zero: Mapping[str, Any])
 
     buckets = 2 * min(number("reduce_bucket_size"), trained)
     if zero.get("stage", 3) < 3:
-        return 2 * (buckets + min(number("allgather_bucket_size"), trained))
+        return Gathered(2 * min(number("allgather_bucket_size"), trained), 0, 2 * buckets)
     live = max(whole, min(number("stage3_max_live_parameters"), geometry.block_parameters + geometry.head_parameters))
-    return 2 * (live + number("stage3_prefetch_bucket_size") + buckets + whole)
+    return Gathered(2 * (live + number("stage3_prefetch_bucket_size")), 2 * whole, 2 * buckets)
 
 
 def zero_settings(args: Any) -> Mapping[str, Any] | None:

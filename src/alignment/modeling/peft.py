@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, TrainingArguments
 
 from alignment.modeling.tying import adapts_embeddings, is_tied, untie
@@ -63,6 +65,20 @@ def wrap_with_peft(model: PreTrainedModel, config: PeftConfig, args: TrainingArg
         # Checkpointed blocks need an input that requires a gradient; with frozen embeddings none does.
         model.enable_input_require_grads()
     return get_peft_model(model, config)
+
+
+def adapter_numbers(model: nn.Module) -> int:
+    """Numbers that the adapters of a decoder layer keep for one token, beside what the layer itself keeps.
+
+    A copy of the input of each adapted map, and its output before the adapter's is added to it; a fifth more for the
+    narrow ones between the adapter's matrices and for what is cast. 0 without adapters.
+    """
+    policy: Any = model
+    adapted = [module for module in policy.modules() if hasattr(module, "lora_A") and hasattr(module, "base_layer")]
+    if not adapted:
+        return 0
+    layers = policy.get_base_model().config.get_text_config().num_hidden_layers
+    return math.ceil(1.2 * sum(module.in_features + module.out_features for module in adapted) / layers)
 
 
 def with_adapter(adapter: Path, base: PreTrainedModel) -> PeftModel:

@@ -45,6 +45,7 @@ ALGORITHM = 1
 """Raised when the same step is measured in another way, so that what was kept is measured again."""
 
 Form = Literal["packed", "padded", "conversations"]
+Kernels = Literal["cuda", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Step:
     """What weights are held in while they are used."""
     autocast: bool
     """Weights are cast to bf16 as they are used."""
-    kernels: Literal["cuda", "cpu"]
+    kernels: Kernels
     """Fused kernels, or the plain computation."""
     accumulates: bool = True
     """Gradients of earlier micro-batches are there already."""
@@ -246,7 +247,15 @@ def _built(model: ModelArguments, config: PretrainedConfig, step: Step) -> Any:
 
 
 class _Tracker(MemTracker):
-    """MemTracker, which hangs a hook on every parameter, also for models with frozen ones."""
+    """MemTracker, for models with frozen parameters, too, and without looking at every module after every operation."""
+
+    _before = 0
+
+    def _update_peak_stats(self, peak_state: Any) -> None:
+        now = sum(found["Total"] for found in self._curr_mem_snap.values())
+        if now > self._before:  # else no module has reached a new peak
+            super()._update_peak_stats(peak_state)
+        self._before = now
 
     def _track_module_params_and_buffers(self, module: nn.Module, install_grad_hooks: bool = True) -> tuple[int, int]:
         frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]

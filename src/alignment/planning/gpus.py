@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from alignment.errors import Fault, SetupError, did_you_mean
 from alignment.modeling.flops import peak_flops
+from alignment.planning.summary import CPU
 
 GIB = 2**30
 
@@ -57,9 +58,6 @@ GPUS: dict[str, Gpu] = {
         Gpu(name="l4", driver_name="NVIDIA L4", memory_mib=23_034, link=25, nvlink=False),
     )
 }
-
-CPU = "cpu"
-"""The name of a plan for a machine without GPUs."""
 
 _SHORT = {"h100": "h100-80", "a100": "a100-80"}
 

@@ -15,7 +15,7 @@ from alignment.hub.bundled import is_bundled
 from alignment.modeling.adapter_targets import check_targets
 from alignment.modeling.at_hand import at_hand, bundled_folder
 from alignment.modeling.load import load_configuration
-from alignment.modeling.peft import lora_config
+from alignment.modeling.peft import adapter_numbers, lora_config
 from alignment.planning.known_models import known_model
 from alignment.recipe import ModelArguments
 
@@ -37,6 +37,8 @@ class ModelFacts:
     """Weights of the largest linear layer inside the blocks."""
     largest: int
     """Weights of the largest trained tensor."""
+    adapter_numbers: int
+    """Numbers that the adapters of a layer keep for one token."""
 
 
 def model_facts(model: ModelArguments) -> ModelFacts:
@@ -67,6 +69,7 @@ def model_facts(model: ModelArguments) -> ModelFacts:
         frozen_bytes=frozen_bytes(model, frozen=frozen, linear=sum(linear)),
         largest_linear=max(linear, default=0),
         largest=max(trained),
+        adapter_numbers=adapter_numbers(policy),
     )
 
 

@@ -43,9 +43,13 @@ class Saves:
     """One checkpoint: weights, fp32 master weights and optimizer states. `None` for adapters, which are small."""
 
 
-def saves_of(settings: Mapping[str, Any]) -> Saves | None:
-    """Of a recipe's settings; `None` when nothing here tells how large its model is."""
-    parameters = parameters_of(settings["model_name_or_path"])
+def saves_of(settings: Mapping[str, Any], parameters: float | None = None) -> Saves | None:
+    """Of a recipe's settings; `None` when nothing here tells how large its model is.
+
+    Args:
+        parameters: weights of the model, where they have been counted.
+    """
+    parameters = parameters or parameters_of(settings["model_name_or_path"])
     if parameters is None:
         return None
     half = settings.get("bf16") or settings.get("fp16")

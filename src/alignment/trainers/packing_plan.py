@@ -24,6 +24,7 @@ from alignment.modeling.memory_plan import (
     score_bytes,
     tokens_that_fit,
 )
+from alignment.modeling.peft import adapter_numbers
 from alignment.modeling.precision import compute_dtype
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.sharding import sharding_now
@@ -96,6 +97,7 @@ def plan_packing(
         mixed=(args.bf16 or args.fp16) and shards == 1 and not zero,
     )
     itemsize = compute_dtype(args, model).itemsize
+    scores = score_bytes(backend, geometry, itemsize, lengths)
     # Ranks that planned differently would wait for each other for ever.
     memory = None if memory is None else min(gather_object([memory]))
     return pack(
@@ -106,7 +108,7 @@ def plan_packing(
         world_size=args.world_size,
         checkpointing=args.gradient_checkpointing,
         tokens=args.tokens_per_device,
-        kept={"fused": fused, "scores": score_bytes(backend, geometry, itemsize, lengths)},
+        kept={"fused": fused, "scores": scores + itemsize * adapter_numbers(model)},
     )
 
 
@@ -126,7 +128,7 @@ def pack(
     Args:
         memory: bytes of one device for activations; `None` on a CPU.
         checkpointing, tokens: the recipe's `gradient_checkpointing` and `tokens_per_device`.
-        kept: `fused` and `scores` as in `modeling.memory_plan.activation_bytes`.
+        kept: `fused` and `scores` as in `modeling.memory_plan.activation_bytes`, what adapters keep among the latter.
     """
     budget = plan_memory(
         geometry,

@@ -80,7 +80,9 @@ def _configuration(kind: Kind, args: TrainingArguments) -> str:
     if args.device.type == "cpu":
         return "zero3_cpu"
     plugin = args.deepspeed_plugin
-    return "zero3_offload" if plugin is not None and plugin.offload_optimizer_device == "cpu" else "zero3"
+    if plugin is None:
+        return "zero3"
+    return "zero3_offload" if plugin.offload_optimizer_device == "cpu" else f"zero{plugin.zero_stage}"
 
 
 def check_sharded(accelerator: Accelerator) -> None:
