@@ -163,6 +163,28 @@ def test_several_models_side_by_side(run: Recipe, place: Path, tmp_path: Path, c
     assert len(content["outcomes"]) == 2 and "base" not in content["models"]
 
 
+def test_a_folder_of_adapters_is_its_base_with_them(run: Recipe, place: Path, tmp_path: Path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(place / "base"), LoraConfig(r=2, init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapters")
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    for file in (place / "base").glob("*token*"):
+        shutil.copy(file, tmp_path / "merged")
+    shutil.copy(place / "base/chat_template.jinja", tmp_path / "merged")
+    names = [str(tmp_path / name) for name in ("adapters", "merged")]
+    evaluate(run, PREFERENCES, compare=["base", *names])
+    content = json.loads((Path(run.training["output_dir"]) / "evaluation/results.json").read_text())
+    margins = [outcome["metrics"][1]["value"] for outcome in content["outcomes"]]
+    assert margins[1] == pytest.approx(margins[2], abs=1e-4) and abs(margins[0] - margins[1]) > 1e-3
+    assert len({identity["weights"] for identity in content["models"].values()}) == 3
+
+
 def test_what_is_no_model_is_refused(run: Recipe, place: Path, tmp_path: Path):
     shutil.rmtree(run.training["output_dir"])
     with pytest.raises(SetupError, match="holds no trained model; run `make train RECIPE="):

@@ -13,9 +13,7 @@ from alignment.cli.arguments import Config, Words, recipe_and_overrides
 def evaluate(
     words: Words = None,
     config: Config = None,
-    suite: Annotated[
-        str, typer.Option("--suite", help="Suites to run, separated by blanks; those that the recipe states.")
-    ] = "",
+    suite: Annotated[str, typer.Option("--suite", help="Suites to run, separated by blanks or commas.")] = "",
     model: Annotated[
         str | None, typer.Option("--model", help="Folder or Hub id to evaluate instead of the trained model.")
     ] = None,
@@ -32,7 +30,7 @@ def evaluate(
 
     tidy_output()
     recipe = load_recipe(source, overrides)
-    suites = chosen_suites(recipe, suite.split())
+    suites = chosen_suites(recipe, suite.replace(",", " ").split())
 
     from alignment.evaluation.evaluate import evaluate
     from alignment.report.card import renew_card

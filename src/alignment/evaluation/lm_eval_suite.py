@@ -135,10 +135,10 @@ def _model(context: Context, suite: LmEvalSuite, subject: Subject) -> Any:
     """The harness's view of our model: stop ids pinned, and no BOS but the chat template's."""
     from lm_eval.models.huggingface import HFLM
 
-    from alignment.modeling.load import load_policy
+    from alignment.modeling.adapter_folder import load_answering
     from alignment.modeling.stopping import answering_config
 
-    policy = load_policy(replace(subject.arguments, dtype=context.dtype)).to(context.device).eval()
+    policy = load_answering(replace(subject.arguments, dtype=context.dtype)).to(context.device).eval()
     policy.generation_config = answering_config(policy.generation_config, subject.tokenizer)
     batch = suite.batch_size
     if batch == "auto" and context.device == "cpu":

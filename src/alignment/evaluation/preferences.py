@@ -133,10 +133,10 @@ def _computed(
     """Row numbers of a batch, and their log-probabilities."""
     import torch
 
+    from alignment.modeling.adapter_folder import load_answering
     from alignment.modeling.dropout import disable_dropout
-    from alignment.modeling.load import load_policy
 
-    policy = load_policy(replace(subject.arguments, dtype=context.dtype)).to(context.device).eval()
+    policy = load_answering(replace(subject.arguments, dtype=context.dtype)).to(context.device).eval()
     disable_dropout(policy)
     collate, logps_of = _layout(policy, subject, longest=max(_size(rows[row]) for row in numbers))
     with torch.inference_mode():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
 from alignment.errors import Fault, SetupError
 from alignment.hub.bundled import is_bundled
+from alignment.modeling.adapter_folder import has_tokenizer, is_adapter, on_base
 from alignment.modeling.load import as_saved, load_tokenizer, model_folder
 from alignment.modeling.weights_fingerprint import weights_fingerprint
 from alignment.recipe import available_recipes, load_recipe
@@ -48,16 +49,22 @@ class Subject:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """With the template that the model is asked through."""
-        return load_tokenizer(self.arguments, chat_template=self.chat_template)
+        return load_tokenizer(on_base(self.arguments), chat_template=self.chat_template)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What makes an answer this model's: its weights, and the tokenizer with its template."""
         return {
             "name": self.name,
-            "weights": weights_fingerprint(model_folder(self.arguments)),
+            "weights": self._weights,
             "tokenizer": tokenizer_fingerprint(self.tokenizer),
         }
+
+    @property
+    def _weights(self) -> str:
+        """A fingerprint; of adapters and their base, where it is a folder of adapters."""
+        base = weights_fingerprint(model_folder(on_base(self.arguments)))
+        return digest_of([base, weights_fingerprint(Path(self.name))]) if is_adapter(self.name) else base
 
 
 def find_subjects(
@@ -91,6 +98,9 @@ def _subject(name: str, recipe: Recipe) -> Subject:
     folder = Path(place).expanduser()
     if folder.is_dir() and (folder / "config.json").is_file():
         return Subject(name, as_saved(recipe.model, str(folder)), None)
+    if is_adapter(str(folder)):
+        template = None if has_tokenizer(str(folder)) else recipe.data.chat_template
+        return Subject(name, as_saved(recipe.model, str(folder)), template)
     if folder.exists() or name == TRAINED or place != name:
         remedy = f"run `make train RECIPE={recipe.name if name == TRAINED else name}` first, or name a model: MODEL=..."
         raise SetupError(Fault(key="MODEL", value=str(place), rule="holds no trained model", remedy=remedy))

@@ -211,7 +211,7 @@ def _outcome(
     return Outcome(
         suite=SUITE,
         model=pair[1].label,
-        data=f"{len(plan.prompts)} prompts, against {pair[0].label}, by {plan.by}",
+        data=f"{len(plan.prompts)} prompts, against {pair[0].label}, by {Path(plan.by).name}",
         metrics=(
             *win_rate_metrics(counted),
             mean_metric("length", [len(answer.text) for answer in of_both[1]], "characters"),
