@@ -24,6 +24,7 @@ from alignment.data.disk_cache import keep
 from alignment.data.fingerprint import digest_of
 from alignment.data.packed_batches import PackedPreferenceCollator
 from alignment.data.padded_batches import PaddedPreferenceCollator
+from alignment.errors import Fault, SetupError, sentence_of
 from alignment.files import cache_root
 from alignment.losses import simpo_loss
 from alignment.modeling.chunked_logps import planned_for
@@ -160,7 +161,14 @@ def measure(model: ModelArguments, config: PretrainedConfig, step: Step) -> Foot
     """Run `step` on a model of `config`, which has `LAYERS` layers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _measured(_built(model, config, step), step)
+        try:
+            return _measured(_built(model, config, step), step)
+        except RuntimeError as error:
+            # As a mixture of experts, which sends tokens where their content says.
+            rule = f"computes what cannot be sized without content ({sentence_of(error, 120)})"
+            raise SetupError(
+                Fault(key="model_name_or_path", value=model.model_name_or_path, rule=rule, remedy="measure a short run")
+            ) from error
 
 
 def _measured(policy: nn.Module, step: Step) -> Footprint:

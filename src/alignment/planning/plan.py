@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import Fault, RecipeError, SetupError
+from alignment.methods import METHODS
 from alignment.planning.case import Case
 from alignment.planning.configurations import CONFIGURATIONS
 from alignment.planning.gpus import GPUS, gpus_named
@@ -100,6 +101,11 @@ def plan(recipe: Recipe, request: Request) -> Plan:
         SetupError: an unknown GPU, or a model that nobody here knows.
         DataError: rows that are here and cannot be trained on.
     """
+    if METHODS[recipe.method].reward_model:
+        rule = "is not planned: its head and its loss are others than those of language models"
+        raise SetupError(
+            Fault(key="method", value=recipe.method, rule=rule, remedy="plan a simpo recipe: it needs more")
+        )
     gpus = gpus_named(request.gpu)
     left_out = _left_out(recipe, request)
     case = Case(recipe=recipe, model=model_facts(recipe.model), rows=rows_of(recipe))
