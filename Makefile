@@ -46,10 +46,13 @@ ALIGNMENT  := $(PY) -m alignment.cli
 # Workers that draw and score answers exchange nothing, so that any configuration starts them.
 WORKERS    := $(if $(filter 1,$(WORLD)),$(PY),$(PY) -m alignment.run.launch --config_file configs/accelerate/ddp.yaml \
               --num_processes $(WORLD) $(RENDEZVOUS))
+# A cell of a sweep takes its share of the processes.
+SWEEP       = $(if $(PARALLEL),--parallel $(PARALLEL)) $(if $(KEEP),--keep $(KEEP)) \
+              $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),,--accelerate $(CONFIG) --processes $(shell expr $(NPROC) / $(or $(PARALLEL),1)))
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check plan data rehearse report compare train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check plan data rehearse report compare sweep train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -103,6 +106,9 @@ report: $(READY) ## write report.html, a page about a finished run
 
 compare: $(READY) ## set runs side by side on one page: RUNS="recipe-or-folder recipe-or-folder ..."
 	@$(ALIGNMENT) compare $(RUNS) $(ARGS)
+
+sweep: $(READY) ## train a recipe with several settings: GRID="learning_rate=5e-7,1e-6 beta=2.0,2.5" (or GRID=simpo) PARALLEL=
+	@$(ALIGNMENT) sweep $(RECIPE) --grid '$(subst ','\'',$(value GRID))' $(SWEEP) $(ARGS)
 
 push: $(READY) ## publish a finished run: HUB_MODEL_ID= PRIVATE=1 REVISION= TAG= DRY_RUN=1
 	@$(ALIGNMENT) push $(RECIPE) $(if $(HUB_MODEL_ID),--hub_model_id $(HUB_MODEL_ID)) $(WHERE) $(ARGS)

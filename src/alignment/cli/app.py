@@ -25,6 +25,7 @@ from alignment.cli import (
     rehearse,
     report,
     schema,
+    sweep,
     train,
 )
 from alignment.cli.arguments import OVERRIDABLE
@@ -59,6 +60,7 @@ for _command in (
     chat.chat,
     evaluate.evaluate,
     report.report,
+    sweep.sweep,
     push.push,
     push_data.push_data,
 ):

@@ -1,0 +1,1 @@
+"""One recipe trained with several settings, and which of them is best."""
