@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from alignment.data import load_dataset_splits, prepare_splits
-from alignment.data.fingerprint import digest_of
 from alignment.errors import Fault, SetupError
 from alignment.evaluation.context import Context
+from alignment.evaluation.held_out import held_out_tokens, held_out_words
 from alignment.evaluation.results import Metric, Outcome, mean_metric, share_metric
-from alignment.evaluation.subjects import Subject
-from alignment.files import cache_root
+from alignment.evaluation.subjects import BASE, Subject, find_subjects
 from alignment.methods import METHODS
 from alignment.recipe.evaluation_settings import PreferenceSuite
 from alignment.terminal import counted
@@ -21,13 +18,10 @@ from alignment.terminal import counted
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from alignment.recipe import DataArguments, Recipe
+    from alignment.recipe import Recipe
 
 Logps = Mapping[str, Sequence[float]]
 """Of one pair: `sums` and `counts`, of the chosen completion and the rejected one."""
-
-_RULES_OF = "simpo"
-"""Whose token rules hold where the recipe's method has no pairs."""
 
 
 def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
@@ -48,7 +42,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Map
         logps = pair_logps(context, subject, suite)
         yield (
             subject.identity,
-            outcome(context, subject, logps, reference=None if subject.label == "base" else reference),
+            outcome(context, subject, logps, reference=None if subject.label == BASE else reference),
         )
 
 
@@ -75,7 +69,7 @@ def outcome(
     return Outcome(
         suite="preferences",
         model=subject.label,
-        data=_words(context.recipe, suite),
+        data=held_out_words(context.recipe, suite),
         metrics=tuple(metrics),
         settings=asdict(suite),
         versions=context.versions,
@@ -114,7 +108,7 @@ def _reward_metrics(recipe: Recipe, logps: Sequence[Logps], reference: Sequence[
 
 def pair_logps(context: Context, subject: Subject, suite: PreferenceSuite) -> list[Logps]:
     """Summed log-probability and tokens of both completions of every pair, in the order of the data."""
-    rows, fingerprint = _tokens(context.recipe, subject, suite)
+    rows, fingerprint = held_out_tokens(context.recipe, subject.tokenizer, suite)
     about = {"model": subject.identity, "rows": fingerprint, "dtype": context.dtype}
     store = context.store(subject, "preferences", about)
     open_rows = [row for row in range(len(rows)) if str(row) not in store.found]
@@ -189,74 +183,7 @@ def _batches(rows: Dataset, numbers: Sequence[int], tokens: int) -> Iterator[lis
         yield batch
 
 
-def _tokens(recipe: Recipe, subject: Subject, suite: PreferenceSuite) -> tuple[Dataset, str]:
-    """Token rows of the held-out pairs, and what decides them."""
-    data = _data(recipe, suite)
-    splits = load_dataset_splits(data, kind="preference", cache=cache_root())
-    if splits.test is not None:
-        splits = splits._replace(train=splits.test, test=None, fingerprints={"train": splits.fingerprints["test"]})
-    method = METHODS[recipe.method if METHODS[recipe.method].data == "preference" else _RULES_OF]
-    config = method.config_class()
-    rules = method.token_rules(lambda key: recipe.training.get(key, getattr(config, key)))
-    prepared = prepare_splits(
-        splits,
-        subject.tokenizer,
-        rules,
-        on_bad_row=data.on_bad_row,
-        num_proc=data.dataset_num_proc,
-        cache=cache_root(),
-    )
-    for text in prepared.told:
-        _tell(text)
-    about = digest_of([splits.fingerprints["train"], repr(rules), data.on_bad_row])
-    return prepared.train, about
-
-
-@cache
-def _tell(text: str) -> None:
-    """Print a text, once for all models."""
-    print(text)
-
-
-def _data(recipe: Recipe, suite: PreferenceSuite) -> DataArguments:
-    """Where the held-out pairs are: the suite's data set, or the recipe's test split."""
-    if suite.dataset is not None:
-        return replace(
-            recipe.data,
-            dataset_name=suite.dataset,
-            dataset_config=suite.config,
-            dataset_revision=suite.revision,
-            dataset_mixture=None,
-            dataset_format="auto",
-            column_map=None,
-            selection=None,
-            dataset_train_split=suite.split or "test",
-            dataset_test_split=None,
-            max_train_samples=suite.max_rows,
-        )
-    if METHODS[recipe.method].data != "preference":
-        rule = f"must be stated, since {recipe.method} trains on conversations"
-        raise SetupError(Fault(key="evaluation.preferences.dataset", rule=rule, remedy="name a data set of pairs"))
-    if recipe.data.dataset_mixture is not None:
-        if recipe.data.dataset_mixture.test_split_size is None:
-            rule = "must be stated, since the mixture holds out no rows (test_split_size)"
-            raise SetupError(Fault(key="evaluation.preferences.dataset", rule=rule, remedy="name a data set of pairs"))
-        return replace(recipe.data, max_eval_samples=suite.max_rows)
-    split = suite.split or recipe.data.dataset_test_split or "test"
-    return replace(recipe.data, dataset_train_split=split, dataset_test_split=None, max_train_samples=suite.max_rows)
-
-
-def _words(recipe: Recipe, suite: PreferenceSuite) -> str:
-    data = recipe.data
-    name = suite.dataset or data.dataset_name or "the held-out rows of the mixture"
-    split = suite.split or ("test" if suite.dataset else data.dataset_test_split or "test")
-    return name if data.dataset_mixture is not None and suite.dataset is None else f"{name}, {split}"
-
-
 def _base(subjects: Sequence[Subject], context: Context) -> Subject:
-    from alignment.evaluation.subjects import find_subjects
-
-    return next(
-        (subject for subject in subjects if subject.label == "base"),
-        find_subjects(context.recipe, compare=("base",))[0],
-    )
+    """The recipe's base model, which is the reference."""
+    found = next((subject for subject in subjects if subject.label == BASE), None)
+    return found or find_subjects(context.recipe, compare=(BASE,))[0]
