@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trl
 
+from alignment.trainers.shared_prompts_config import SharedPromptsConfig
+
 
 @dataclass
-class DPOConfig(trl.DPOConfig):
+class DPOConfig(SharedPromptsConfig, trl.DPOConfig):
     """TRL's settings of DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
-
-    logging_nan_inf_filter: bool = field(
-        default=False,
-        metadata={"help": "Log a loss that is no number as the mean so far; costs a wait for the GPU a micro-batch."},
-    )
-    packing: bool = field(
-        default=True,
-        metadata={"help": "Compute every micro-batch as one packed row with shared prompts; equal losses, faster."},
-    )
-    allow_slow_attention: bool = field(
-        default=False,
-        metadata={"help": "Train a model of over 1B weights on a GPU for which no attention kernel works."},
-    )
