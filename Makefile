@@ -144,5 +144,9 @@ quality: $(READY) ## lint, format, types, and imports that run one way
 style: $(READY) ## mend what lint and format can mend
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
+.PHONY: docs
+docs: $(READY) ## build the documentation into site/; a link that leads nowhere ends it
+	@$(PY) docs/plots/simpo.py && $(PY) docs/plots/mask.py && $(PY) -m mkdocs build --strict --quiet
+
 clean: ## remove .venv and caches; trained models stay
-	rm -rf $(VENV) $(CUDA) .pytest_cache .ruff_cache .mypy_cache build
+	rm -rf $(VENV) $(CUDA) .pytest_cache .ruff_cache .mypy_cache build site

@@ -11,7 +11,10 @@ ROOT = Path(__file__).parent
 # alpaca_eval imports pkg_resources, which setuptools 82 no longer has, and does not say so.
 EVAL = ["alpaca_eval>=0.6.6,<0.7", "lm_eval[ifeval]>=0.4.9,<0.5", "setuptools>=77,<82"]
 
+DOCS = ["mkdocs-material>=9.5,<10"]
+
 EXTRAS = {
+    "docs": DOCS,
     "eval": EVAL,
     "flash": ["flash-attn>=2.6"],
     "quant": ["bitsandbytes>=0.46"],
@@ -19,6 +22,7 @@ EXTRAS = {
     "vllm": ["vllm>=0.11"],
     "dev": [
         *EVAL,
+        *DOCS,
         "fastapi>=0.115",
         "hypothesis>=6.100",
         "import-linter>=2.1",
