@@ -13,6 +13,7 @@ import alignment
 from alignment.cli import (
     chat,
     check,
+    convert,
     data,
     evaluate,
     generate,
@@ -69,6 +70,7 @@ app.command()(guard(recipes.recipes))
 app.command()(guard(report.compare))
 app.command(context_settings=OVERRIDABLE)(guard(new.new))
 app.command()(guard(schema.schema))
+app.command()(guard(convert.convert))
 
 
 def main(command: str | None = None, argv: Sequence[str] | None = None, *, method: str | None = None) -> None:
