@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import pytest
 
-from alignment.errors import DataError
+from alignment.errors import DataError, SetupError
 from alignment.evaluation import alpaca_eval
+from alignment.evaluation.alpaca_library import Annotator
 
 
 def annotation(preference, **changes):
@@ -86,3 +88,10 @@ def test_another_baseline_has_no_published_length_control(capsys):
     rows = [annotation(2, generator_1="text_davinci_003")]
     assert alpaca_eval.win_rates(rows)["length_controlled_win_rate"] is None
     assert "baseline gpt4_1106_preview only" in capsys.readouterr().err
+
+
+def test_without_the_library_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "alpaca_eval", None)
+    with pytest.raises(SetupError, match=r"alpaca_eval cannot be imported .*pip install \.\[eval\]"):
+        Annotator("weighted_alpaca_eval_gpt4_turbo")
+    assert alpaca_eval.win_rates([annotation(2)])["win_rate"] == 100

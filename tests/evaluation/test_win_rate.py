@@ -141,6 +141,9 @@ def test_what_is_missing_is_told_before_anything_is_asked(run: Recipe, monkeypat
     monkeypatch.setenv("JUDGE_MODEL", "gpt")
     with pytest.raises(SetupError, match="OPENAI_API_KEY is not set"):
         evaluate(by(run, "judge"), ["win_rate"])
+    monkeypatch.setenv("JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(SetupError, match=r"JUDGE_BASE_URL http://127\.0\.0\.1:9/v1 cannot be reached"):
+        evaluate(by(run, "judge"), ["win_rate"])
     monkeypatch.setenv("JUDGE_PRICE_PER_MTOK", "ten")
     with pytest.raises(SetupError, match="JUDGE_PRICE_PER_MTOK"):
         evaluate(by(run, "judge"), ["win_rate"])

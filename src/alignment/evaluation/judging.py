@@ -61,6 +61,11 @@ class Judge:
         """What decides an answer."""
         return {"model": self.model, **self.body}
 
+    def reach(self) -> None:
+        """Raise `SetupError` if nobody listens there, before hours of answers are drawn for nobody."""
+        with ChatClient(self._endpoint(), connections=1) as client:
+            client.reach()
+
     def ask(self, questions: Sequence[Question], store: ItemStore, read: Callable[[Mapping[str, Any]], Any]) -> Judged:
         """Every question, until an answer holds a verdict or the tries are used up.
 
@@ -163,7 +168,7 @@ def find_judge(settings: JudgeSettings, *, model: str | None, body: Mapping[str,
         model: what the benchmark prescribes; another one that is stated is told, as scores are not comparable.
 
     Raises:
-        SetupError: no address or no model is stated, the key is missing, or a price is none.
+        SetupError: no address or no model is stated, nobody listens there, the key is missing, or a price is none.
     """
     stated = from_environment(settings)
     faults = []
@@ -181,7 +186,9 @@ def find_judge(settings: JudgeSettings, *, model: str | None, body: Mapping[str,
         print(
             f"{stated.model} judges instead of {model}: scores are not comparable with published ones.", file=sys.stderr
         )
-    return Judge(settings=stated, model=str(stated.model or model), body=body)
+    judge = Judge(settings=stated, model=str(stated.model or model), body=body)
+    judge.reach()
+    return judge
 
 
 def from_environment(settings: JudgeSettings) -> JudgeSettings:

@@ -11,7 +11,7 @@ from typing import Any
 
 from alignment.errors import Fault, SetupError
 from alignment.evaluation.context import Context
-from alignment.evaluation.judging import Question, find_judge
+from alignment.evaluation.judging import Judge, Question, find_judge
 from alignment.evaluation.measure import prompt_rows
 from alignment.evaluation.outputs import check_servers, decoding, draw, identity, request
 from alignment.evaluation.paired import Comparison, shares_of, win_rate_metrics
@@ -68,6 +68,8 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Map
     if len(subjects) < 2:
         subjects = [*find_subjects(context.recipe, compare=(BASE,)), *subjects]
     check_servers(subjects, plan.generation)
+    if plan.by == JUDGE:
+        _judge(context)  # whoever is missing is told before anything is drawn
     requests = plan.requests
     flat = [one for group in requests for one in group]
     answers = {subject: draw(context, subject, SUITE, flat, plan.generation) for subject in subjects}
@@ -147,7 +149,7 @@ def _judged(
     context: Context, plan: Plan, first: Subject, subject: Subject, answers: Mapping[Subject, Mapping[str, Answer]]
 ) -> tuple[dict[str, float | None], list[str]]:
     """Verdicts of a judge who sees every pair twice, with the sides swapped; `None` without two verdicts."""
-    judge = find_judge(context.settings.judge, model=None, body={"temperature": 0.0, "max_tokens": 512})
+    judge = _judge(context)
     about = {"judge": judge.about, "against": identity(first, plan.generation), **_about(subject, plan)}
     store = context.store(subject, f"{SUITE}/judgments", about)
     questions = [
@@ -166,6 +168,10 @@ def _judged(
     if found.nonsense:
         notes.append(f"{found.nonsense} answers of the judge held no verdict; {found.unjudged} questions are unjudged.")
     return shares, notes
+
+
+def _judge(context: Context) -> Judge:
+    return find_judge(context.settings.judge, model=None, body={"temperature": 0.0, "max_tokens": 512})
 
 
 def _both_ways(one: Request, theirs: str, ours: str) -> Iterator[Question]:
