@@ -102,7 +102,10 @@ def _subject(name: str, recipe: Recipe) -> Subject:
         template = None if has_tokenizer(str(folder)) else recipe.data.chat_template
         return Subject(name, as_saved(recipe.model, str(folder)), template)
     if folder.exists() or name == TRAINED or place != name:
-        remedy = f"run `make train RECIPE={recipe.name if name == TRAINED else name}` first, or name a model: MODEL=..."
+        untrained = (
+            f"run `make train RECIPE={recipe.name if name == TRAINED else name}` first, or name a model: MODEL=..."
+        )
+        remedy = "name one that save_pretrained wrote" if name != TRAINED and place == name else untrained
         raise SetupError(Fault(key="MODEL", value=str(place), rule="holds no trained model", remedy=remedy))
     if not is_bundled(name) and name.count("/") != 1:
         known = f"{BASE}, {TRAINED}, a folder, a recipe, or a Hub id such as google/gemma-2-9b-it"
