@@ -17,7 +17,9 @@ from alignment.modeling.memory_plan import checkpoint_first_layers
 from alignment.modeling.packed_forward import prepare_for_packing
 from alignment.modeling.peft import lora_config
 from alignment.planning import footprint as measured
-from alignment.planning.footprint import Step, batch_of, footprint, run
+from alignment.planning.footprint import footprint
+from alignment.planning.step import Step
+from alignment.planning.tracked_step import batch_of, run, with_layers
 from alignment.recipe import ModelArguments
 
 WIDE = {
@@ -53,7 +55,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "layers", "checkpointed", "adapters", "changes"), HELD_OUT)
 def test_planned_peak_is_that_of_the_real_step(name, layers, checkpointed, adapters, changes):
-    config, step = measured.with_layers(CONFIGS[name], layers), replace(STEP, **changes)
+    config, step = with_layers(CONFIGS[name], layers), replace(STEP, **changes)
     model = ModelArguments(model_name_or_path=name, attn_implementation="eager", **adapters)
     planned = footprint(model, config, step).peak(layers, checkpointed)
     assert planned == pytest.approx(really_taken(config, model, step, checkpointed), rel=0.15)
@@ -94,7 +96,7 @@ def allocated(call: Callable[[], None]) -> int:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_arithmetic_of_a_real_step_is_that_of_the_geometry(name):
     """`segments` multiplies whole squares of scores, and the geometry counts what is seen; the rest must agree."""
-    config = measured.with_layers(CONFIGS[name], 3)
+    config = with_layers(CONFIGS[name], 3)
     policy = AutoModelForCausalLM.from_config(config, attn_implementation="eager").train()
     prepare_for_packing(policy)
     batch = batch_of(STEP)
@@ -116,6 +118,6 @@ def test_a_step_is_measured_once(monkeypatch):
     model = ModelArguments(model_name_or_path="gemma2", attn_implementation="eager")
     first = footprint(model, CONFIGS["gemma2"], STEP)
     monkeypatch.setattr(measured, "measure", None)
-    assert footprint(model, measured.with_layers(CONFIGS["gemma2"], 9), STEP) == first, "only its layers differ"
+    assert footprint(model, with_layers(CONFIGS["gemma2"], 9), STEP) == first, "only its layers differ"
     with pytest.raises(TypeError):
         footprint(model, CONFIGS["llama"], STEP)

@@ -14,9 +14,10 @@ from alignment.method import Method
 from alignment.methods import METHODS
 from alignment.modeling.flops import Geometry, PairLengths, forward_flops
 from alignment.modeling.memory_plan import score_bytes
-from alignment.planning.footprint import Footprint, Form, Kernels, Step, footprint
+from alignment.planning.footprint import footprint
 from alignment.planning.model_facts import ModelFacts, itemsize_of
 from alignment.planning.rows import Rows
+from alignment.planning.step import Footprint, Form, Kernels, Step
 from alignment.recipe import Recipe
 from alignment.recipe.batch import plan_batch
 from alignment.recipe.settings import Settings

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from alignment.modeling.device_memory import RESERVE, gathered_bytes, is_offloaded, reduced_bytes, state_bytes
 from alignment.planning.case import Case
 from alignment.planning.configurations import CONFIGURATIONS, Configuration
-from alignment.planning.footprint import Footprint
 from alignment.planning.model_facts import itemsize_of
+from alignment.planning.step import Footprint
 from alignment.recipe.sizes import adam_bytes
 
 CONTEXT = 0.6 * 2**30
