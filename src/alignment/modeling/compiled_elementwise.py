@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from alignment.modeling.class_swap import mix_in
 from alignment.modeling.compiled import as_in_training
+from alignment.modeling.peft import inside_adapters
 
 OFFSET_NORMS = ("gemma2", "gemma3_text")
 """Models whose RMS norm multiplies by `1 + weight`, in fp32; the others multiply by `weight`, in the input's dtype."""
@@ -31,7 +32,7 @@ def fuse_elementwise(model: nn.Module, device: torch.device, *, compiled: bool =
     """
     if compiled and not (device.type == "cuda" and importlib.util.find_spec("triton")):
         return False
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inside_adapters(model)
     compile_with = _compile if compiled else _as_it_is
     norm = compile_with(offset_rms_norm if inner.config.model_type in OFFSET_NORMS else rms_norm)
     # All layers have the same activation, and one function for all of them is compiled once.
@@ -60,13 +61,27 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return weight * normal.to(x.dtype)
 
 
-class _FusedNorm:
+class _FusedNorm(nn.Module):
+    """Mixed into an RMS norm of transformers, whose epsilon is `eps` or `variance_epsilon`."""
+
+    weight: Tensor
+    eps: float
+    variance_epsilon: float
+    fused_norm: Callable[..., Tensor]
+
     def forward(self, x: Tensor) -> Tensor:
         eps = self.eps if hasattr(self, "eps") else self.variance_epsilon
         return as_in_training(self.fused_norm, [x], self.weight, eps)
 
 
-class _FusedMLP:
+class _FusedMLP(nn.Module):
+    """Mixed into a gated MLP of transformers."""
+
+    gate_proj: nn.Module
+    up_proj: nn.Module
+    down_proj: nn.Module
+    fused_gate: Callable[..., Tensor]
+
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(as_in_training(self.fused_gate, [self.gate_proj(x), self.up_proj(x)]))
 

@@ -139,7 +139,9 @@ def checkpoint_first_layers(model: Any, count: int) -> None:
 
     The first rather than the last: their activations would be held longest.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    from alignment.modeling.peft import inside_adapters
+
+    inner = inside_adapters(model)
     layers = inner.base_model.layers
     if count == 0:
         return

@@ -7,7 +7,7 @@ embeddings stay tied, and a call without targets does what it always did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,8 +43,17 @@ class _AdapterOut(nn.Linear):
         return super().forward(x) if into is None else into((x, self.weight))
 
 
-class _LoraTargetHead:
-    """Mixed into peft's LoRA layer around a `TargetLinear`."""
+class _LoraTargetHead(nn.Module):
+    """Mixed into peft's LoRA layer around a `TargetLinear`; adapters by name."""
+
+    base_layer: nn.Module
+    lora_A: Mapping[str, nn.Linear]
+    lora_B: Mapping[str, nn.Linear]
+    lora_dropout: Mapping[str, nn.Module]
+    scaling: Mapping[str, float]
+    active_adapters: list[str]
+    disable_adapters: bool
+    merged: bool
 
     def forward(
         self, x: Tensor, *args: Any, targets: Tensor | None = None, softcap: float | None = None, **kwargs: Any
@@ -76,8 +85,8 @@ def accept_targets(head: nn.Module) -> None:
     if type(head) is nn.Linear:
         head.__class__ = TargetLinear
     elif hasattr(head, "modules_to_save"):
-        accept_targets(head.original_module)
-        for copy in head.modules_to_save.values():
+        accept_targets(head.get_submodule("original_module"))
+        for copy in head.get_submodule("modules_to_save").children():
             accept_targets(copy)
     elif hasattr(head, "lora_A") and hasattr(head, "base_layer"):
         _accept_targets_lora(head)
@@ -89,10 +98,11 @@ def _accept_targets_lora(head: nn.Module) -> None:
     variants = getattr(head, "lora_variant", {})
     if len(variants):
         raise SetupError(_unsupported(f"has a LoRA variant ({next(iter(variants.values())).__class__.__name__})"))
-    if any(layer.bias is not None for layer in head.lora_B.values()):
+    adapters = list(head.get_submodule("lora_B").children())
+    if any(layer.bias is not None for layer in adapters):
         raise SetupError(_unsupported("has a LoRA adapter with a bias"))
-    accept_targets(head.base_layer)
-    for layer in head.lora_B.values():
+    accept_targets(head.get_submodule("base_layer"))
+    for layer in adapters:
         layer.__class__ = _AdapterOut
     mix_in(_LoraTargetHead, head)
 

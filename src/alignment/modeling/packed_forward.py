@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from alignment.errors import Fault, SetupError
 from alignment.modeling.attention import (
+    Attend,
     PackedCall,
     SharedPrompts,
     attention_of,
@@ -29,6 +30,7 @@ from alignment.modeling.class_swap import mix_in
 from alignment.modeling.logps import CompletionLogps, sum_by_completion
 from alignment.modeling.output_head import accept_targets, head_softcap
 from alignment.modeling.parameters import whole_numel
+from alignment.modeling.peft import inside_adapters
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,20 @@ LARGE = 1_000_000_000
 """Weights beyond which the plain computation on a GPU must be asked for."""
 
 
-class _PackedForward:
+class _Backbone(Protocol):
+    """The transformer of a language model, once `serve_packed_rows` has been there."""
+
+    _packed_attention: Attend
+
+    def __call__(self, **kwargs: Any) -> Any: ...
+
+
+class _PackedForward(nn.Module):
     """Mixed into the model's class: its forward also takes a packed batch."""
+
+    base_model: _Backbone
+    lm_head: nn.Module
+    config: Any
 
     def forward(self, *args: Any, packed: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
         """With `packed`, `(log-probabilities [N], mean logits [N])` of the completion tokens; else the model's own."""
@@ -181,7 +195,7 @@ def packed_logps(model: nn.Module, batch: Mapping[str, Any]) -> CompletionLogps:
 def _language_model(model: nn.Module) -> PreTrainedModel:
     """The causal language model inside an optional peft wrapper, if it is one that packing is proven for."""
     prompt_learning = any(c.is_prompt_learning for c in getattr(model, "peft_config", {}).values())
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inside_adapters(model)
     model_type = getattr(getattr(inner, "config", None), "model_type", type(inner).__name__)
     if prompt_learning:
         raise SetupError(_unsupported("prompt learning", "changes the prompt that two completions would share"))

@@ -13,15 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignment.modeling.attention import PackedCall, SharedPrompts
+from alignment.modeling.attention import Attend, PackedCall, SharedPrompts
 from alignment.modeling.class_swap import mix_in
 from alignment.modeling.packed_forward import run_packed, serve_packed_rows
 
 Batch = dict[str, Any]
 
 
-class _PairedForward:
+class _PairedForward(nn.Module):
     """Mixed into the class of a backbone: with `pair_lengths`, its rows are pairs."""
+
+    _packed_attention: Attend
+    config: Any
 
     def forward(self, input_ids: Tensor | None = None, *args: Any, pair_lengths: Any = None, **kwargs: Any) -> Any:
         """With `pair_lengths`, hidden states `[2B, T, H]` of `input_ids` `[2B, T]`, arbitrary where padded."""

@@ -54,6 +54,11 @@ def quantization_config(model: ModelArguments) -> Any | None:
     )
 
 
+def inside_adapters(model: Any) -> Any:
+    """The transformers model that peft wraps; `model` itself if it is not wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def wrap_with_peft(model: PreTrainedModel, config: PeftConfig, args: TrainingArguments) -> PreTrainedModel:
     """`model` with adapters to train and everything else frozen."""
     from peft import get_peft_model, prepare_model_for_kbit_training

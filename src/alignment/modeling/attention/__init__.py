@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alignment.modeling.attention.attend import Scores
+from alignment.modeling.attention.attend import Attend, Scores
 from alignment.modeling.attention.backends import (
     BACKENDS,
     Machine,
@@ -18,6 +18,7 @@ from alignment.modeling.attention.register import PackedCall, serve_shared_promp
 
 __all__ = [
     "BACKENDS",
+    "Attend",
     "Machine",
     "Needs",
     "PackedCall",

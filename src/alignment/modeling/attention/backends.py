@@ -106,7 +106,7 @@ def needs_of(config: Any, dtype: torch.dtype, longest: int | None = None) -> Nee
     """
     window = getattr(config, "sliding_window", None)
     layers = getattr(config, "layer_types", None)
-    slides = window is not None and (layers is None or "sliding_attention" in layers)
+    slides = layers is None or "sliding_attention" in layers
     softcap = getattr(config, "attn_logit_softcapping", None)
     heads = config.num_attention_heads
     return Needs(
@@ -114,7 +114,7 @@ def needs_of(config: Any, dtype: torch.dtype, longest: int | None = None) -> Nee
         dtype=dtype,
         groups=heads // (getattr(config, "num_key_value_heads", None) or heads),
         softcap=None if softcap is None else float(softcap),
-        window=int(window) if slides and (longest is None or window < longest) else None,
+        window=int(window) if window is not None and slides and (longest is None or window < longest) else None,
     )
 
 
@@ -196,13 +196,13 @@ BACKENDS: dict[str, Callable[[Needs, Machine], str | None]] = {
 def _is_there(module: str) -> bool:
     """Whether a module's file is there. No parent is imported: one that is broken must not stop a run that can do
     without, and a namespace that another package fills has no kernel of its own."""
-    path = None
+    path, spec = None, None
     for name in _prefixes(module):
         spec = PathFinder.find_spec(name, path)
         if spec is None:
             return False
         path = spec.submodule_search_locations
-    return spec.origin is not None
+    return spec is not None and spec.origin is not None
 
 
 def _prefixes(module: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,12 +17,17 @@ from alignment.modeling.attention.attend import Scores
 from alignment.modeling.attention.layout import SharedPrompts
 from alignment.modeling.compiled import as_in_training
 
-TRITON, FLASH = "TRITON", "FLASH"
-"""Who computes the kernel: Triton, or FlashAttention 4 by PyTorch's own `BACKEND="FLASH"`."""
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import FlexKernelOptions
+
+Kernels = Literal["TRITON", "FLASH"]
+"""Who computes attention: Triton, or FlashAttention 4 by PyTorch's own `BACKEND="FLASH"`."""
+TRITON: Final = "TRITON"
+FLASH: Final = "FLASH"
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, layout: SharedPrompts, scores: Scores, *, by: str = TRITON
+    query: Tensor, key: Tensor, value: Tensor, layout: SharedPrompts, scores: Scores, *, by: Kernels = TRITON
 ) -> Tensor:
     """`Attend`, by one kernel."""
     q, k, v = (x.transpose(0, 1)[None] for x in (query, key, value))
@@ -49,7 +54,7 @@ def has_flash() -> bool:
     return FLASH in get_args(getattr(flex_attention, "_Backend", None))
 
 
-def block_size(head_dim: int, by: str) -> int:
+def block_size(head_dim: int, by: Kernels) -> int:
     """Queries and keys of a block of the mask, which is computed whole or not at all.
 
     Over the lengths of preference pairs, blocks of 64 compute 1.26 times the visible (query, key) pairs, blocks of 128
@@ -119,7 +124,7 @@ def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _run(
-    q: Tensor, k: Tensor, v: Tensor, block_mask: Any, *, scale: str, softcap: str | None, gqa: bool, by: str
+    q: Tensor, k: Tensor, v: Tensor, block_mask: Any, *, scale: str, softcap: str | None, gqa: bool, by: Kernels
 ) -> Tensor:
     """The kernel. Its numbers come as text, which the compiler takes for constants: a float that comes from outside
     is a variable to it, which the operator cannot differentiate and the code generator cannot print."""
@@ -133,6 +138,7 @@ def _run(
         def capped(score: Tensor, *_: Any) -> Tensor:
             return cap * torch.tanh(score / cap)
 
+    options: FlexKernelOptions | None = None if by == TRITON else {"BACKEND": by}
     return flex_attention(
         q,
         k,
@@ -141,7 +147,7 @@ def _run(
         block_mask=block_mask,
         scale=float(scale),
         enable_gqa=gqa,
-        kernel_options=None if by == TRITON else {"BACKEND": by},
+        kernel_options=options,
     )
 
 

@@ -157,12 +157,12 @@ class _RepeatPrompts(torch.autograd.Function):
     """`x[key_index]`, with a backward pass that gathers instead of scattering with atomics."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, layout: SharedPrompts) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layout: SharedPrompts) -> Tensor:
         ctx.layout = layout
         return x.index_select(0, layout.key_index)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         first, prompts, places = ctx.layout.key_sources
         total = grad.index_select(0, first)
         # A token is once in each of the pieces, so that adding by index loses nothing.

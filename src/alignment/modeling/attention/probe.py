@@ -76,9 +76,9 @@ def fault_of(attend: Attend, needs: Needs, device: torch.device) -> str | None:
         except Exception as error:  # a kernel may fail in any way; the reason is told, and nothing is swallowed
             return f"fails here: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
         for name, truth, usual, mine in zip(("output", "dq", "dk", "dv"), exact, plain, found, strict=True):
-            error, usual_error = ((side.double() - truth).norm() / truth.norm() for side in (mine, usual))
-            if not error <= TOLERANCE * usual_error + 1e-6:
-                return f"is off by {error:.1e} in its {name} (plain computation: {usual_error:.1e})"
+            off, usually_off = ((side.double() - truth).norm() / truth.norm() for side in (mine, usual))
+            if not off <= TOLERANCE * usually_off + 1e-6:
+                return f"is off by {off:.1e} in its {name} (plain computation: {usually_off:.1e})"
     return None
 
 
@@ -88,6 +88,6 @@ def _values(
     """Output and gradients of query, key and value."""
     *qkv, outer = (x.to(dtype) for x in inputs)
     with torch.enable_grad():
-        qkv = [x.requires_grad_() for x in qkv]
-        out = attend(*qkv, layout, scores)
-        return out.detach(), *torch.autograd.grad(out, qkv, outer)
+        query, key, value = (x.requires_grad_() for x in qkv)
+        out = attend(query, key, value, layout, scores)
+        return out.detach(), *torch.autograd.grad(out, (query, key, value), outer)

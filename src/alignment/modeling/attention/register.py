@@ -43,12 +43,14 @@ class _Switch:
 
     def on(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("shared_prompts") is not None:
-            self.own = module.config._attn_implementation_internal
-            module.config._attn_implementation_internal = NAME
+            config: Any = module.config
+            self.own = config._attn_implementation_internal
+            config._attn_implementation_internal = NAME
 
     def off(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if kwargs.get("shared_prompts") is not None:
-            module.config._attn_implementation_internal = self.own
+            config: Any = module.config
+            config._attn_implementation_internal = self.own
 
 
 def _attention(
