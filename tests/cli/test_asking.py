@@ -55,7 +55,14 @@ def rows_of(path: Path) -> list[dict]:
 def test_a_chat_through_a_pipe_whose_interrupt_stops_the_answer_and_not_the_chat(parts):
     command = [*COMMAND, "chat", str(parts / "recipe.yaml"), "--max_new_tokens", "490", "--temperature", "100"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        # A shell's background jobs, and what they start, ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as chat:
         assert chat.stdin and chat.stdout and chat.stderr
         chat.stdin.write("Why?\n")
