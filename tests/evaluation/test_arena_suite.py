@@ -16,7 +16,7 @@ from alignment.evaluation import arena_hard
 from alignment.evaluation.arena_files import fetch_repository, read_files
 from alignment.evaluation.evaluate import evaluate
 from alignment.recipe import Recipe, load_recipe
-from alignment.recipe.evaluation_settings import ArenaHardSuite
+from alignment.recipe.benchmark_settings import ArenaHardSuite
 
 CODE = """
 import os

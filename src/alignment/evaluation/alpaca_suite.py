@@ -23,7 +23,7 @@ from alignment.evaluation.subjects import Subject
 from alignment.files import write_json
 from alignment.generation.answers import Answer
 from alignment.hub.downloads import fetch_dataset_file
-from alignment.recipe.evaluation_settings import AlpacaEvalSuite
+from alignment.recipe.benchmark_settings import AlpacaEvalSuite
 
 SUITE = "alpaca_eval"
 KEY = "evaluation.alpaca_eval.evaluation_set"

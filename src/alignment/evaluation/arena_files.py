@@ -14,7 +14,7 @@ from typing import Any
 from alignment.errors import DataError, Fault, SetupError, sentence_of
 from alignment.evaluation.rows import placed_rows
 from alignment.files import cache_root
-from alignment.recipe.evaluation_settings import ArenaHardSuite
+from alignment.recipe.benchmark_settings import ArenaHardSuite
 
 ADDRESS = "https://github.com/lmarena/arena-hard-auto"
 KEY = "evaluation.arena_hard.repository"

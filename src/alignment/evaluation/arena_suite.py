@@ -19,7 +19,7 @@ from alignment.evaluation.results import Metric, Outcome, mean_metric
 from alignment.evaluation.subjects import Subject
 from alignment.files import write_text
 from alignment.generation.answers import Answer
-from alignment.recipe.evaluation_settings import ArenaHardSuite
+from alignment.recipe.benchmark_settings import ArenaHardSuite
 
 SUITE = "arena_hard"
 JUDGMENTS = "judgments.jsonl"

@@ -15,7 +15,7 @@ from alignment.evaluation.interval import Z95
 from alignment.evaluation.results import Metric, Outcome
 from alignment.evaluation.subjects import Subject
 from alignment.hub.errors import explained
-from alignment.recipe.evaluation_settings import LmEvalSuite
+from alignment.recipe.benchmark_settings import LmEvalSuite
 
 SUITE = "lm_eval"
 KEY = "evaluation.lm_eval.tasks"

@@ -21,8 +21,8 @@ from alignment.planning.step import Footprint, Form, Kernels, Step
 from alignment.recipe import Recipe
 from alignment.recipe.batch import plan_batch
 from alignment.recipe.settings import Settings
-from alignment.trainers.packing_plan import steps_in
 from alignment.trainers.step_plan import Workload
+from alignment.trainers.step_rows import steps_in
 
 FEW, MANY = 4, 8
 """Pairs of average lengths whose packed rows the line of a GPU's footprint goes through."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from alignment.methods import METHODS
 from alignment.recipe.bounds import bound_faults
 from alignment.recipe.cleaning import Deduplication, decontamination
 from alignment.recipe.evaluation_settings import EvaluationSettings
+from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.guards import GUARD_KEYS
@@ -26,7 +27,7 @@ from alignment.recipe.schema import DataArguments, DatasetMixture, DatasetSource
 from alignment.recipe.selection import SelectionSettings
 from alignment.recipe.settings import DEFAULTS, GRADIENT_CHECKPOINTING, Settings, training_hints
 from alignment.recipe.types import build, convert, hints, plain, required
-from alignment.recipe.yaml_document import Document, Origin
+from alignment.recipe.yaml_document import Document
 
 ROOT_KEYS: Mapping[str, Any] = {
     "method": str,
@@ -221,27 +222,6 @@ def _for_transformers(method: str, training: Mapping[str, Any], values: Mapping[
             arguments[key] = float(value)  # an optimizer refuses a beta of 0 that is no floating-point number
     shared = [key for key in ("dataset_num_proc", "trust_remote_code") if key in values and key in fields]
     return arguments | {key: values[key] for key in shared}
-
-
-def with_sources(faults: list[Fault], document: Document) -> Iterator[Fault]:
-    """Each fault once, with the place where its key was stated."""
-    seen = set()
-    for fault in faults:
-        if (fault.key, fault.rule) in seen:
-            continue
-        seen.add((fault.key, fault.rule))
-        origin = None if fault.source else fault_origin(document, fault.key)
-        yield replace(fault, source=str(origin)) if origin else fault
-
-
-def fault_origin(document: Document, key: str) -> Origin | None:
-    """Where `key`, or the nearest thing around it, was stated."""
-    while key:
-        if key in document.origins:
-            return document.origins[key]
-        cut = max(key.rfind("."), key.rfind("["))
-        key = key[:cut] if cut > 0 else ""
-    return None
 
 
 def _top(key: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from alignment.errors import Fault, did_you_mean
+from alignment.recipe.benchmark_settings import AlpacaEvalSuite, ArenaHardSuite, LmEvalSuite
 from alignment.recipe.generation_settings import GenerationSettings
 from alignment.recipe.sample_evaluation import RULE_NAMES
+from alignment.recipe.suite_rules import at_least_one, generation_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class PreferenceSuite:
 
     def faults(self, key: str) -> Iterator[Fault]:
         """Every rule that these values break."""
-        yield from _at_least_one(self, key, "max_rows", "tokens_per_batch")
+        yield from at_least_one(self, key, "max_rows", "tokens_per_batch")
         for name in ("config", "revision"):
             if self.dataset is None and getattr(self, name) is not None:
                 yield Fault(
@@ -53,7 +55,7 @@ class RewardModelSuite:
 
     def faults(self, key: str) -> Iterator[Fault]:
         """Every rule that these values break."""
-        yield from _at_least_one(self, key, "max_rows")
+        yield from at_least_one(self, key, "max_rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class JudgeSettings:
 
     def faults(self, key: str) -> Iterator[Fault]:
         """Every rule that these values break."""
-        yield from _at_least_one(self, key, "concurrency", "tries", "attempts", "timeout")
+        yield from at_least_one(self, key, "concurrency", "tries", "attempts", "timeout")
         price = self.price_per_mtok
         if price is not None and (len(price) != 2 or min(price) < 0):
             yield Fault(key=f"{key}.price_per_mtok", value=price, rule="must be two prices, in and out: [10, 30]")
@@ -103,81 +105,8 @@ class WinRateSuite:
 
     def faults(self, key: str) -> Iterator[Fault]:
         """Every rule that these values break."""
-        yield from _at_least_one(self, key, "max_prompts")
-        yield from _generation_faults(self, key)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlpacaEvalSuite:
-    """AlpacaEval 2 (arXiv 2404.04475), by the prompts, the order of answers and the parsing of its own library."""
-
-    annotator: str = "weighted_alpaca_eval_gpt4_turbo"
-    """Configuration of the library's that judges."""
-    evaluation_set: str | None = None
-    """File of rows `{instruction, output, generator}`: what is asked, and the baseline's answers; the library's own
-    805 when absent."""
-    max_instructions: int | None = None
-    """The first ones only, for a trial; then there is no length-controlled win rate."""
-    generation: GenerationSettings | None = None
-    """How answers are drawn; by `evaluation.generation` when absent."""
-
-    def faults(self, key: str) -> Iterator[Fault]:
-        """Every rule that these values break."""
-        yield from _at_least_one(self, key, "max_instructions")
-        yield from _generation_faults(self, key, one_seed=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArenaHardSuite:
-    """Arena-Hard (arXiv 2406.11939). Questions, baseline answers and prompts are its authors' own."""
-
-    version: Literal["v0.1", "v2"] = "v0.1"
-    repository: str | None = None
-    """A clone of https://github.com/lmarena/arena-hard-auto, whose questions, baseline answers and judge's prompts are
-    used; the one that `make data` fetches when absent."""
-    category: str | None = None
-    """Of v2: hard_prompt when absent, or creative_writing."""
-    max_questions: int | None = None
-    """The first ones only, for a trial."""
-    generation: GenerationSettings | None = None
-    """How answers are drawn; by `evaluation.generation` when absent."""
-
-    def faults(self, key: str) -> Iterator[Fault]:
-        """Every rule that these values break."""
-        yield from _at_least_one(self, key, "max_questions")
-        if self.category is not None and self.version != "v2":
-            yield Fault(key=f"{key}.category", value=self.category, rule="belongs to version v2", remedy="remove it")
-        yield from _generation_faults(self, key, one_seed=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LmEvalSuite:
-    """Tasks of lm-evaluation-harness, asked through the chat template."""
-
-    tasks: tuple[str, ...]
-    """Names (`gsm8k`, `mmlu`, `ifeval`, ...), or YAML files of tasks of one's own."""
-    include: tuple[str, ...] = ()
-    """Folders whose tasks have names too."""
-    num_fewshot: int | None = None
-    """Examples before each question; the task's own number when absent."""
-    limit: int | None = None
-    """The first questions of each task only, for a trial."""
-    batch_size: int | Literal["auto"] = "auto"
-    """Requests computed together; `auto` is what a GPU holds, and 8 on a CPU."""
-    system_instruction: str | None = None
-    """A system message before each question."""
-    max_length: int | None = None
-    """Tokens of question and answer together; the model's own limit when absent."""
-
-    def faults(self, key: str) -> Iterator[Fault]:
-        """Every rule that these values break."""
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            yield Fault(key=f"{key}.tasks", value=self.tasks, rule="must be one or more different names")
-        yield from _at_least_one(self, key, "limit", "max_length")
-        if self.batch_size != "auto":
-            yield from _at_least_one(self, key, "batch_size")
-        if self.num_fewshot is not None and self.num_fewshot < 0:
-            yield Fault(key=f"{key}.num_fewshot", value=self.num_fewshot, rule="must not be negative")
+        yield from at_least_one(self, key, "max_prompts")
+        yield from generation_faults(self, key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,21 +160,3 @@ def unknown_suites(names: tuple[str, ...], *, key: str) -> Iterator[Fault]:
     for name in names:
         if name not in SUITES:
             yield Fault(key=key, value=name, rule=f"must be of {', '.join(SUITES)}", remedy=did_you_mean(name, SUITES))
-
-
-def _generation_faults(suite: Any, key: str, *, one_seed: bool = False) -> Iterator[Fault]:
-    """Those of a suite's own `generation`."""
-    settings: GenerationSettings | None = suite.generation
-    if settings is None:
-        return
-    yield from settings.faults(f"{key}.generation")
-    if one_seed and len(settings.seeds) > 1:
-        rule = "must be one seed, since this benchmark takes one answer to each question"
-        yield Fault(key=f"{key}.generation.seeds", value=settings.seeds, rule=rule)
-
-
-def _at_least_one(suite: Any, key: str, *names: str) -> Iterator[Fault]:
-    for name in names:
-        value = getattr(suite, name)
-        if value is not None and value < 1:
-            yield Fault(key=f"{key}.{name}", value=value, rule="must be at least 1")

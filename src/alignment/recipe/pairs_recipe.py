@@ -10,8 +10,8 @@ from typing import Any
 from alignment.errors import Fault, RecipeError
 from alignment.files import shown_path
 from alignment.recipe.bounds import bound_faults
-from alignment.recipe.check import fault_origin, with_sources
 from alignment.recipe.cleaning import decontamination
+from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
 from alignment.recipe.frozen import FrozenDict, freeze
 from alignment.recipe.overrides import apply_overrides, parse_overrides

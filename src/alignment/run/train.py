@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,30 +12,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from alignment.data import load_dataset_splits, prepare_splits
-from alignment.data.cleaning import dropped_rows
-from alignment.data.fingerprint import digest_of, tokenizer_fingerprint
 from alignment.evaluation.before_after import compare
 from alignment.evaluation.measure import Measurement, measure
 from alignment.files import cache_root, write_json
 from alignment.hub.account import check_destination
 from alignment.methods import METHODS
 from alignment.modeling.adapter_targets import check_targets
-from alignment.modeling.load import as_saved, load_policy, load_tokenizer, model_folder
+from alignment.modeling.load import as_saved, load_policy, load_tokenizer
 from alignment.modeling.loading_errors import told as told_of_model
 from alignment.modeling.peft import lora_config
 from alignment.modeling.precision import compute_dtype
-from alignment.modeling.weights_fingerprint import weights_fingerprint
 from alignment.output.final_save import plain_loading, save_final, save_settings
-from alignment.output.folder import CARD, CURVES, IDENTITY, RunFolder, claim
-from alignment.output.identity import run_identity
+from alignment.output.folder import CARD, CURVES, IDENTITY, RunFolder
 from alignment.planning.disk import check_room
 from alignment.publish.finished import destination_of, publish_finished
 from alignment.recipe import ModelArguments, Recipe
-from alignment.recipe.frozen import thaw
 from alignment.recipe.guards import alarm_settings
 from alignment.recipe.saving import SAVE_EVERY_MINUTES
 from alignment.report.final_report import UNTIMED, report
@@ -46,8 +38,9 @@ from alignment.run.callbacks.movement import NothingTrained, WeightsMove
 from alignment.run.callbacks.progress import show_progress
 from alignment.run.callbacks.sealing import SealCheckpoints
 from alignment.run.callbacks.tracking import RecipeTracking, link_model
+from alignment.run.claimed import claimed_by_all, identity_of_run
 from alignment.run.extensions import build_extensions
-from alignment.run.failure import Journal, forget_logs, told
+from alignment.run.failure import Journal, told
 from alignment.run.guarded import guarded
 from alignment.run.packages import check_packages
 from alignment.run.training import optimizer_steps, save_results, train
@@ -189,31 +182,6 @@ def publish_and_link(recipe: Recipe) -> None:
     """Publish the finished run, and tell its trackers where the model is."""
     receipt = publish_finished(recipe)
     link_model(recipe.training.get("report_to") or (), receipt.url)
-
-
-@contextmanager
-def claimed_by_all(recipe: Recipe, config: TrainingArguments) -> Iterator[RunFolder]:
-    """The main process claims the folder; every process learns what it found there."""
-    with ExitStack() as stack:
-        found: list[RunFolder | None] = [None]
-        if PartialState().is_main_process:
-            overwrite = bool(recipe.resolved.get("overwrite_output_dir"))
-            found[0] = stack.enter_context(claim(Path(config.output_dir), thaw(recipe.resolved), overwrite=overwrite))
-            forget_logs(Path(config.output_dir))
-        yield broadcast_object_list(found)[0]
-
-
-def identity_of_run(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, splits: Any) -> dict[str, Any]:
-    """What the folder of this run, and every checkpoint in it, must agree with."""
-    rows: list[Any] = [(source.split, source.weight, source.fingerprint) for source in splits.sources]
-    if dropped_rows(splits.cleaning):
-        rows.append(splits.fingerprints["train"])
-    return run_identity(
-        thaw(recipe.resolved),
-        rows=digest_of(rows),
-        tokenizer=tokenizer_fingerprint(tokenizer),
-        base_weights=weights_fingerprint(model_folder(recipe.model)),
-    )
 
 
 def measured(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
 
-from alignment.data.sampler import StepSampler, even_plan, training_sampler
 from alignment.modeling.device_memory import activation_memory, zero_settings
-from alignment.modeling.flops import Geometry, PairLengths, forward_flops
+from alignment.modeling.flops import Geometry, forward_flops
 from alignment.modeling.memory_plan import (
     Budget,
     bytes_per_token,
@@ -29,6 +26,7 @@ from alignment.modeling.precision import compute_dtype
 from alignment.trainers.config import ReferenceFreeConfig
 from alignment.trainers.sharding import sharding_now
 from alignment.trainers.step_plan import Deal, Workload, deal, waiting_advice
+from alignment.trainers.step_rows import pair_lengths_of, steps_of
 
 MICRO_STEP_TOKENS = 512
 """What a micro-step costs beside its tokens, in tokens: launches, and gathering sharded weights. A guess."""
@@ -208,43 +206,6 @@ def apply_packing(packing: Packing | None, args: ReferenceFreeConfig, model: Any
         deepspeed.config["train_batch_size"] = args.train_batch_size * packing.dealt.most * args.world_size
     if auto:
         checkpoint_first_layers(model, packing.budget.checkpointed_layers)
-
-
-def pair_lengths_of(dataset: Any) -> list[PairLengths]:
-    """Tokens of prompt and answers of every row, without loading the tokens themselves."""
-    import pyarrow.compute as compute
-
-    table = dataset.with_format("arrow")[:]
-    if "answer_ids" in dataset.column_names:
-        prompts = compute.list_value_length(table["prompt_ids"]).to_pylist()
-        sizes = iter(compute.list_value_length(compute.list_flatten(table["answer_ids"])).to_pylist())
-        answers = compute.list_value_length(table["answer_ids"]).to_pylist()
-        return [(prompt, *islice(sizes, count)) for prompt, count in zip(prompts, answers, strict=True)]
-    columns = (compute.list_value_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
-    return list(zip(*(column.to_pylist() for column in columns), strict=True))
-
-
-def steps_of(args: TrainingArguments, num_rows: int) -> Iterator[list[int]]:
-    """The rows of every optimizer step that the run will make."""
-    pairs_per_step = global_batch_size(args)
-    # Which rows are in a step does not depend on how they will be dealt out.
-    sampler = training_sampler(args, num_rows=num_rows, global_batch_size=pairs_per_step, plan=even_plan(1))
-    yield from steps_in(sampler, epochs=args.num_train_epochs, max_steps=args.max_steps)
-
-
-def steps_in(sampler: StepSampler, *, epochs: float, max_steps: int) -> Iterator[list[int]]:
-    """The rows of every optimizer step of so many epochs, or of the epochs that `max_steps` above 0 takes."""
-    epochs = math.ceil(epochs)
-    if max_steps > 0:
-        epochs = math.ceil(max_steps * sampler.global_batch_size / sampler.num_rows)
-    for epoch in range(epochs):
-        sampler.set_epoch(epoch)
-        yield from sampler.steps()
-
-
-def global_batch_size(args: TrainingArguments) -> int:
-    """Pairs of an optimizer step, as the arguments state them."""
-    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def shards_of(args: TrainingArguments) -> int:

@@ -28,7 +28,8 @@ from alignment.modeling.peft import wrap_with_peft
 from alignment.trainers.config import MarginConfig, ReferenceFreeConfig
 from alignment.trainers.layouts import Layout, layout_for
 from alignment.trainers.metrics import MeanMeter, preference_terms
-from alignment.trainers.packing_plan import apply_packing, global_batch_size
+from alignment.trainers.packing_plan import apply_packing
+from alignment.trainers.step_rows import global_batch_size
 from alignment.trainers.whole_steps import WholeStepTrainer, collated_step
 
 

@@ -15,7 +15,7 @@ from alignment.methods import METHODS
 from alignment.modeling.attention.flex import mask_of, visible_pairs
 from alignment.modeling.attention.layout import SharedPrompts, visible_keys
 from alignment.modeling.flops import forward_flops, padded_tokens
-from alignment.trainers.packing_plan import pair_lengths_of
+from alignment.trainers.step_rows import pair_lengths_of
 
 LENGTHS = {"max_length": 96, "max_prompt_length": 64}
 
