@@ -35,6 +35,64 @@ RELEASED = {
 }  # fmt: skip
 
 
+# method, beta, learning rate, rows a step, epochs, max_length: what the alignment-handbook's files say, on 8 GPUs
+# (32 for the mixture of experts, 64 for smollm3/mid, 16 for smollm3/apo, 1 for qlora)
+HANDBOOK = {
+    "zephyr-7b-beta/sft-full": ("sft", None, 2e-5, 128, 1, 2048),
+    "zephyr-7b-beta/sft-qlora": ("sft", None, 2e-4, 8, 1, 2048),
+    "zephyr-7b-beta/dpo-full": ("dpo", 0.01, 5e-7, 128, 1, 1024),
+    "zephyr-7b-beta/dpo-qlora": ("dpo", 0.01, 5e-6, 16, 1, 1024),
+    "zephyr-7b-gemma/sft": ("sft", None, 2e-5, 128, 3, 2048),
+    "zephyr-7b-gemma/dpo": ("dpo", 0.05, 5e-7, 128, 2, 1024),
+    "zephyr-141b-A35b": ("orpo", 0.05, 5e-6, 32, 3, 2048),
+    "constitutional-ai/sft-anthropic": ("sft", None, 2e-5, 256, 1, 2048),
+    "constitutional-ai/sft-grok": ("sft", None, 2e-5, 256, 1, 2048),
+    "constitutional-ai/dpo": ("dpo", 0.1, 5e-7, 16, 3, 1024),
+    "starchat2-15b/sft": ("sft", None, 2e-5, 128, 3, 2048),
+    "starchat2-15b/dpo": ("dpo", 0.05, 5e-7, 128, 2, 1024),
+    "smollm/sft": ("sft", None, 1e-3, 128, 1, 2048),
+    "smollm2/sft": ("sft", None, 3e-4, 128, 2, 8192),
+    "smollm2/sft-small": ("sft", None, 1e-3, 128, 2, 8192),
+    "smollm2/dpo": ("dpo", 0.5, 1e-6, 128, 3, 1024),
+    "smollm2/dpo-small": ("dpo", 0.5, 1e-6, 128, 2, 1024),
+    "smollm3/mid": ("sft", None, 2e-5, 128, 5, 32768),
+    "smollm3/sft": ("sft", None, 2e-5, 128, 5, 65536),
+    "smollm3/apo": ("dpo", 0.05, 1e-6, 32, 1, 24576),
+}
+# learning rate of the SimPO authors' DPO models
+SIBLINGS = {
+    "mistral-base-dpo": 5e-7,
+    "mistral-instruct-dpo": 5e-7,
+    "llama3-base-dpo": 5e-7,
+    "llama3-instruct-dpo": 7e-7,
+    "llama3-instruct-v0.2-dpo": 3e-7,
+    "gemma2-dpo": 5e-7,
+}
+
+
+@pytest.mark.parametrize("name", HANDBOOK)
+def test_the_handbooks_settings(name: str) -> None:
+    recipe = load_recipe(name)
+    training = recipe.training
+    settings = (recipe.method, training.get("beta"), training["learning_rate"], recipe.global_batch_size)
+    assert (*settings, training["num_train_epochs"], training["max_length"]) == HANDBOOK[name]
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_a_dpo_sibling_has_the_model_and_rows_of_its_simpo_recipe(name: str) -> None:
+    recipe, simpo = load_recipe(name), load_recipe(name.replace("-dpo", "-simpo"))
+    assert (recipe.model, recipe.data) == (simpo.model, simpo.data)
+    assert (recipe.training["beta"], recipe.training["learning_rate"]) == (0.01, SIBLINGS[name])
+    assert recipe.training["max_length"] == simpo.training["max_length"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_recipe_trains_on_a_test_split(path: Path) -> None:
+    data = load_recipe(path).data
+    sources = data.dataset_mixture.datasets if data.dataset_mixture else ()
+    assert not [split for split in (data.dataset_train_split, *(s.split for s in sources)) if "test" in split]
+
+
 def test_every_file_is_found_by_name() -> None:
     names = {str(path.relative_to(ROOT / "recipes").with_suffix("")).removesuffix("/config") for path in EVERY}
     assert names <= set(available_recipes())

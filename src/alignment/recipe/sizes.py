@@ -19,8 +19,20 @@ PARAMETERS = {
     "meta-llama/Llama-3.1-8B*": 8.03e9,
     "princeton-nlp/Llama-3-Base-8B-SFT*": 8.03e9,
     "mistralai/Mistral-7B-*": 7.24e9,
-    "alignment-handbook/zephyr-7b-sft-full": 7.24e9,
-    "*SmolLM2-135M*": 0.135e9,
+    "alignment-handbook/*7b-sft-*": 7.24e9,
+    "teknium/OpenHermes-2.5-Mistral-7B": 7.24e9,
+    "mistral-community/Mixtral-8x22B-v0.1": 140.6e9,
+    "google/gemma-7b": 8.54e9,
+    "HuggingFaceH4/zephyr-7b-gemma-sft-v0.1": 8.54e9,
+    "google/gemma-3-4b*": 4.3e9,
+    "Qwen/Qwen3-8B": 8.19e9,
+    "meta-llama/Llama-3.2-1B*": 1.24e9,
+    "*SmolLM3-3B*": 3.08e9,
+    "*[Ss]mol[Ll][Mm]*-135M*": 0.135e9,
+    "*[Ss]mol[Ll][Mm]*-360M*": 0.362e9,
+    "*[Ss]mol[Ll][Mm]*-1.7B*": 1.71e9,
+    "bigcode/starcoder2-15b": 16.0e9,
+    "HuggingFaceH4/starchat2-15b-*": 16.0e9,
 }
 """Weights of models by id; `*` stands for anything."""
 
