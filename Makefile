@@ -144,7 +144,10 @@ quality: $(READY) ## lint, format, types, and imports that run one way
 style: $(READY) ## mend what lint and format can mend
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
-.PHONY: docs
+.PHONY: docs export
+export: $(READY) ## a finished run for other programs: FORMAT=safetensors|merged|gguf OUTPUT= LLAMA_CPP= PRECISION=bf16
+	@$(ALIGNMENT) export $(RECIPE) $(if $(FORMAT),--format $(FORMAT)) $(if $(OUTPUT),--output $(call quoted,OUTPUT)) $(if $(LLAMA_CPP),--llama_cpp $(call quoted,LLAMA_CPP)) $(if $(PRECISION),--precision $(PRECISION)) $(ARGS)
+
 docs: $(READY) ## build the documentation into site/; a link that leads nowhere ends it
 	@$(PY) docs/plots/simpo.py && $(PY) docs/plots/mask.py && $(PY) -m mkdocs build --strict --quiet
 

@@ -17,6 +17,7 @@ EXTRAS = {
     "docs": DOCS,
     "eval": EVAL,
     "flash": ["flash-attn>=2.6"],
+    "gguf": ["sentencepiece>=0.2"],  # which llama.cpp's converter imports
     "quant": ["bitsandbytes>=0.46"],
     "track": ["tensorboard>=2.18", "trackio>=0.2"],
     "vllm": ["vllm>=0.11"],

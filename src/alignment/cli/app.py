@@ -16,6 +16,7 @@ from alignment.cli import (
     convert,
     data,
     evaluate,
+    export,
     generate,
     new,
     pairs,
@@ -62,6 +63,7 @@ for _command in (
     evaluate.evaluate,
     report.report,
     sweep.sweep,
+    export.export,
     push.push,
     push_data.push_data,
 ):
