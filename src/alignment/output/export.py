@@ -163,9 +163,11 @@ def _save(export: Export, model: PreTrainedModel, *, dtype: torch.dtype, compare
     _check_stops(export, load_tokenizer(written))
     trained, again = export.trained(), load_policy(replace(written, dtype="float32"), scores=export.scores)
     exactly = _said(trained, tokenizer)
-    said = [_said(_rounded(each, lambda tensor: tensor.to(compared).float()), tokenizer) for each in (trained, again)]
-    _compare(*said, TOLERANCE[torch.float32 if dtype == compared else compared], "model.safetensors")
-    _tell(exactly, said[0], str(compared).removeprefix("torch."))
+    stored, said = (
+        _said(_rounded(each, lambda tensor: tensor.to(compared).float()), tokenizer) for each in (trained, again)
+    )
+    _compare(stored, said, TOLERANCE[torch.float32 if dtype == compared else compared], "model.safetensors")
+    _tell(exactly, stored, str(compared).removeprefix("torch."))
 
 
 def _rounded(model: PreTrainedModel, rounding: Callable[[Tensor], Tensor]) -> PreTrainedModel:
