@@ -54,7 +54,7 @@ class BuildWithRecipes(build_py):
 
 setup(
     name="alignment-handbook-simpo",
-    version="0.1.0",
+    version="1.0.0rc1",
     description="Preference data in, aligned chat model out: SFT, DPO, SimPO and ORPO from one YAML recipe.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -95,6 +95,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["alignment = alignment.cli.app:main"]},
     classifiers=[
+        "Development Status :: 4 - Beta",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from alignment.lazy import lazily
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 if TYPE_CHECKING:
     from alignment.losses import orpo_loss, simpo_loss
