@@ -1,4 +1,7 @@
-"""Names that a package offers without importing the modules they come from."""
+"""Names that a package offers without importing the modules they come from.
+
+A package's `__init__` is a docstring alone, or offers names in this way, with a `TYPE_CHECKING` block for mypy.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from alignment.lazy import lazily
+
+if TYPE_CHECKING:
+    from alignment.generation.answers import Answer
+    from alignment.generation.engine import Engine, Request
+    from alignment.generation.load import load_engine
 
 # Naming an engine in a recipe must not import torch.
 _EXPORTS = {
@@ -16,4 +23,5 @@ _EXPORTS = {
 }
 
 __all__ = ["Answer", "Engine", "Request", "load_engine"]
+
 __getattr__ = lazily(__name__, _EXPORTS)
