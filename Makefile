@@ -52,7 +52,7 @@ SWEEP       = $(if $(PARALLEL),--parallel $(PARALLEL)) $(if $(KEEP),--keep $(KEE
 LAUNCH     := $(if $(filter 1-file,$(WORLD)-$(origin ACCELERATE)),$(PY),$(LAUNCHER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-flash check plan data rehearse report compare sweep train pairs generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
+.PHONY: help install install-flash check plan data rehearse report compare sweep train pairs loop generate chat evaluate push push-data bench bench-gpu verify-gpu test test-cuda-build quality style clean
 
 help: ## this list
 	@echo "make <target> [RECIPE=quickstart] [NPROC=$(NPROC)] [ARGS=\"--key value ...\"]"; echo
@@ -91,6 +91,9 @@ train: $(READY) ## train a recipe; the same command continues an interrupted run
 
 pairs: $(READY) ## make preference pairs of a model's own answers; the same command continues; PUSH=1 publishes
 	@$(WORKERS) scripts/pairs.py --config $(RECIPE) $(PUBLISHED) $(ARGS)
+
+loop: $(READY) ## rounds of pairs, training and evaluation: RECIPE=quickstart-loop; the same command continues
+	@$(PY) scripts/loop.py --config $(RECIPE) --pairs_launcher "$(WORKERS)" --train_launcher "$(LAUNCH)" $(ARGS)
 
 generate: $(READY) ## ask the trained model: PROMPT="...", or PROMPTS=file OUTPUT=file; MODEL= COMPARE=1
 	@$(ALIGNMENT) generate $(RECIPE) $(ASK) $(if $(PROMPTS),--prompts $(call quoted,PROMPTS) $(if $(OUTPUT),--output $(call quoted,OUTPUT)),--prompt $(call quoted,PROMPT)) $(if $(call yes,$(COMPARE)),--compare) $(ARGS)

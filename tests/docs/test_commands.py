@@ -14,9 +14,8 @@ from commands import PAGES, ROOT, Command, commands_of, inline_of
 from alignment.cli.app import app
 from alignment.cli.arguments import as_overrides, is_override
 from alignment.errors import RecipeError
-from alignment.recipe import load_recipe
 from alignment.recipe.files import available_recipes
-from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
+from alignment.recipe.kinds import load_any_recipe
 
 MISTAKES = {("make", "check", "RECIPE=gemma2-simpo", "ARGS=--beta -1")}
 """Commands that are shown to be refused."""
@@ -55,7 +54,7 @@ def check_recipe(command: Command, words: list[str]) -> None:
 def check_keys(name: str, overrides: list[str]) -> None:
     """Overrides are valid; a file or folder that they name is the reader's own and need not be here."""
     try:
-        (load_pairs_recipe if states_pairs(name) else load_recipe)(name, overrides)
+        load_any_recipe(name, overrides)
     except RecipeError as error:
         assert all(fault.rule.startswith("does not exist") for fault in error.faults), str(error)
 

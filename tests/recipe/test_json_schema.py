@@ -39,7 +39,7 @@ def test_what_is_no_recipe_is_refused(validator: jsonschema.Validator, recipe: d
 
 
 def test_keys_say_what_they_are() -> None:
-    properties = recipe_schema()["else"]["properties"]
+    properties = recipe_schema()["else"]["else"]["properties"]
     assert {"type": "number"} in properties["learning_rate"]["anyOf"]
     silent = [key for key, told in properties.items() if "description" not in told]
     assert silent == ["warmup_ratio"]

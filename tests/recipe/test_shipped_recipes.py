@@ -12,12 +12,15 @@ import pytest
 from alignment.cli.app import main
 from alignment.recipe import available_recipes, load_recipe
 from alignment.recipe.chat_templates import shipped_templates
-from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
+from alignment.recipe.files import stated_method
+from alignment.recipe.loop_recipe import load_loop_recipe
+from alignment.recipe.pairs_recipe import load_pairs_recipe
 
 ROOT = Path(__file__).parents[2]
 EVERY = sorted((ROOT / "recipes").glob("*/*.yaml"))
-PAIRS = [path for path in EVERY if states_pairs(path)]
-RECIPES = [path for path in EVERY if path not in PAIRS]
+PAIRS = [path for path in EVERY if stated_method(path) == "pairs"]
+LOOPS = [path for path in EVERY if stated_method(path) == "loop"]
+RECIPES = [path for path in EVERY if path not in [*PAIRS, *LOOPS]]
 
 # base model, data set, beta, gamma/beta, learning rate: the table of the released SimPO models
 RELEASED = {
@@ -114,6 +117,16 @@ def test_every_recipe_of_pairs_is_valid_from_anywhere(
     recipe = load_pairs_recipe(path)
     assert load_pairs_recipe(recipe.name).resolved == recipe.resolved
     assert recipe.folder == Path("outputs", recipe.name.replace("/", "-"))
+
+
+@pytest.mark.parametrize("path", LOOPS, ids=lambda path: path.parent.name)
+def test_every_recipe_of_a_loop_is_valid_from_anywhere(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_loop_recipe(path)
+    assert load_loop_recipe(recipe.name).describe() == recipe.describe()
+    assert recipe.folder == Path("outputs", recipe.name)
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}/{path.stem}")

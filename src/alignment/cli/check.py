@@ -18,6 +18,7 @@ from alignment.errors import EXIT_USER, RecipeError
 if TYPE_CHECKING:
     from alignment.recipe import Recipe
     from alignment.recipe.batch import Batch
+    from alignment.recipe.loop_recipe import LoopRecipe
     from alignment.recipe.pairs_recipe import PairsRecipe
 
 _WORLD_SIZES = (1, 2, 4, 8, 16)
@@ -58,17 +59,17 @@ def check(
 
 
 def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
-    from alignment.recipe import load_recipe
-    from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
+    from alignment.recipe import Recipe
+    from alignment.recipe.kinds import load_any_recipe
 
     try:
-        if states_pairs(name):
-            _show_pairs(load_pairs_recipe(name, overrides), short=short)
-            return True
-        recipe = load_recipe(name, overrides)
+        recipe = load_any_recipe(name, overrides)
     except RecipeError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return False
+    if not isinstance(recipe, Recipe):
+        _show_other(recipe, short=short)
+        return True
     if short:
         print(f"{name}: valid ({recipe.method}, {recipe.model.model_name_or_path})")
     else:
@@ -82,17 +83,14 @@ def _check_one(name: str, overrides: Sequence[str], *, short: bool) -> bool:
 
 def _print_json(name: str, overrides: Sequence[str]) -> int:
     """The recipe and its data as one object on stdout; whatever else is said goes to stderr."""
-    from alignment.recipe import load_recipe
-    from alignment.recipe.frozen import thaw
-    from alignment.recipe.pairs_recipe import load_pairs_recipe, states_pairs
+    from alignment.recipe import Recipe
+    from alignment.recipe.kinds import load_any_recipe
 
     with redirect_stdout(sys.stderr):
-        if states_pairs(name):
-            pairs = load_pairs_recipe(name, overrides)
-            settings = {"name": pairs.name, "settings": thaw(pairs.resolved)}
-            found = {"valid": True, "recipe": settings, "path": str(pairs.path)}
+        recipe = load_any_recipe(name, overrides)
+        if not isinstance(recipe, Recipe):
+            found = {"valid": True, "recipe": recipe.describe(), "path": str(recipe.path)}
         else:
-            recipe = load_recipe(name, overrides)
             inspected = _inspected(recipe)
             found = {**summary(recipe), "warnings": _warn(recipe, inspected), **inspected}
     print(json.dumps(found, indent=2))
@@ -180,27 +178,28 @@ def _show_plan(recipe: Recipe) -> None:
         print(line)
 
 
-def _show_pairs(recipe: PairsRecipe, *, short: bool) -> None:
-    """Prints every stated key of a recipe of preference pairs, those of its sections one a line."""
+def _show_other(recipe: PairsRecipe | LoopRecipe, *, short: bool) -> None:
+    """Prints every stated key of a recipe that is not one training, those of its sections one a line."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from alignment.recipe.frozen import flat
+
+    told = recipe.describe()
     if short:
-        print(f"{recipe.name}: valid (pairs, {recipe.settings.model_name_or_path})")
+        print(f"{recipe.name}: valid ({told['method']}, {recipe.model.model_name_or_path})")
         return
-    table = Table(title=f"{recipe.name}: pairs", title_justify="left", show_header=False, box=None)
-    for key, value in recipe.resolved.items():
-        entries = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
-        for name, item in entries.items():
-            table.add_row(name, escape(_shown(item)))
+    table = Table(title=f"{recipe.name}: {told['method']}", title_justify="left", show_header=False, box=None)
+    for key, value in flat(told["settings"]):
+        table.add_row(key, escape(_shown(value)))
     console = Console()
     console.print(table)
     console.print(f"\n[green]valid[/green] {escape(str(recipe.path))}")
 
 
 def _shown(value: object) -> str:
-    return "null" if value is None else ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
+    return "null" if value is None else ", ".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _batches(recipe: Recipe) -> list[tuple[int, Batch]]:

@@ -37,7 +37,7 @@ _REPORTS = (
 """What a run says of itself. Left over from an earlier run it would speak for the new one."""
 
 # Keys that change neither the data, the model nor the updates: a run may be resumed with other values.
-_FREE_KEYS = frozenset(
+FREE_KEYS = frozenset(
     "output_dir overwrite_output_dir report_to run_name project disable_tqdm "
     "logging_strategy logging_steps logging_first_step log_level save_total_limit push_to_hub "
     "hub_model_id hub_private_repo hub_revision hub_strategy dataset_num_proc dataloader_num_workers "
@@ -147,7 +147,7 @@ def _check_same_recipe(path: Path, recipe: Mapping[str, Any], *, finished: bool)
         return
     before = _recorded_recipe(path, newest)
     now = json.loads(json.dumps(recipe))
-    changed = sorted(key for key in {*before, *now} - _FREE_KEYS if before.get(key) != now.get(key))
+    changed = sorted(key for key in {*before, *now} - FREE_KEYS if before.get(key) != now.get(key))
     if changed:
         raise SetupError(
             [

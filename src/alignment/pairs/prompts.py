@@ -124,7 +124,7 @@ class _Reading:
         spoken = of_languages(table, self.settings.languages)
         distinct = without_near_duplicates(spoken, self.settings.near_duplicates)
         clean, overlaps = decontaminated(distinct, self.evaluation)
-        taken = _at_most(clean, self.settings.max_rows, self.settings.seed)
+        taken = _part(clean, self.settings.max_rows, self.settings.seed, self.settings.skip_rows)
         self.left_out["in other languages"] = len(table) - len(spoken)
         self.left_out["near duplicates"] = len(spoken) - len(distinct)
         self.left_out["overlap with evaluation prompts"] = len(distinct) - len(clean)
@@ -186,9 +186,10 @@ def _table(prompts: Iterable[Prompt]) -> pa.Table:
     return pa.Table.from_batches([*batches, pa.RecordBatch.from_pylist(rows, schema=schema)])
 
 
-def _at_most(table: pa.Table, most: int | None, seed: int) -> pa.Table:
-    """At most so many prompts, those whose digests with `seed` are the least: of more later these are a part."""
+def _part(table: pa.Table, most: int | None, seed: int, skip: int) -> pa.Table:
+    """At most so many prompts, of least digests with `seed` after `skip` of them: of more later these are a part."""
     if most is None or len(table) <= most:
         return table
     drawn = [hashlib.sha256(f"{seed}/{id}".encode()).digest() for id in table["id"].to_pylist()]
-    return table.take(sorted(sorted(range(len(drawn)), key=drawn.__getitem__)[:most]))
+    order = sorted(range(len(drawn)), key=drawn.__getitem__)
+    return table.take(sorted(order[(skip + at) % len(order)] for at in range(most)))

@@ -17,6 +17,7 @@ from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.fields import fields_of
 from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.guards import GUARD_KEYS
+from alignment.recipe.loop_settings import LOOP
 from alignment.recipe.pairs_settings import PAIRS
 from alignment.recipe.paths import Places
 from alignment.recipe.relations import relation_faults
@@ -54,11 +55,13 @@ class Checked:
     evaluation: EvaluationSettings | None
     training: FrozenDict
     resolved: FrozenDict
+    places: Mapping[str, str]
+    """Absolute paths by the dotted keys that name them, and the source of the chat template."""
 
 
 def check_document(document: Document, *, path: Path, name: str, method: str | None) -> Checked:
     """Checks everything, then builds. Raises RecipeError with all faults, each with the place it was stated."""
-    _refuse_pairs(document, path, name)
+    _refuse_others(document, path, name)
     method, faults = _method(document, method)
     values, found = _values(document, method)
     faults = [*document.faults, *faults, *found]
@@ -83,11 +86,19 @@ def check_document(document: Document, *, path: Path, name: str, method: str | N
     return _build(method, values, places.found)
 
 
-def _refuse_pairs(document: Document, path: Path, name: str) -> None:
-    if plain(document.tree.get("method"), as_text=True) == PAIRS:
-        rule = "makes preference data, and trains nothing"
-        remedy = f'make pairs RECIPE={name}, and then make train RECIPE=... ARGS="--dataset_name <its folder>"'
-        fault = Fault(key="method", value=PAIRS, rule=rule, remedy=remedy)
+def _refuse_others(document: Document, path: Path, name: str) -> None:
+    """A recipe of another command is told which one that is."""
+    method = plain(document.tree.get("method"), as_text=True)
+    told = {
+        PAIRS: (
+            "makes preference data, and trains nothing",
+            f'make pairs RECIPE={name}, and then make train RECIPE=... ARGS="--dataset_name <its folder>"',
+        ),
+        LOOP: ("is rounds of pairs, training and evaluation", f"make loop RECIPE={name}"),
+    }
+    if isinstance(method, str) and method in told:
+        rule, remedy = told[method]
+        fault = Fault(key="method", value=method, rule=rule, remedy=remedy)
         raise RecipeError(list(with_sources([fault], document)), where=shown_path(path))
 
 
@@ -182,6 +193,7 @@ def _build(method: str, values: dict[str, Any], found: Mapping[str, str]) -> Che
         evaluation=sections.get("evaluation"),
         training=freeze(_for_transformers(method, training, values)),
         resolved=freeze(values),
+        places=found,
     )
 
 

@@ -75,6 +75,16 @@ def recipe_name(path: Path) -> str:
     return path.parent.name if path.stem == _MAIN else path.stem
 
 
+def stated_method(source: str | Path) -> str | None:
+    """The `method` that the recipe `source` states, or one that it extends; `None` where that is no word.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is no YAML.
+    """
+    stated = read_recipe(find_recipe(source))[0].tree.get("method")
+    return stated if isinstance(stated, str) else None
+
+
 def read_recipe(path: Path) -> tuple[Document, tuple[Path, ...]]:
     """The file at `path` over the recipes it extends, and all files read, the outermost first.
 

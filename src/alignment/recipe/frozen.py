@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 
@@ -35,3 +35,12 @@ def thaw(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [thaw(item) for item in value]
     return value
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in nested mappings, each with its dotted key."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from flat(item, f"{key}.{name}" if key else name)
+    else:
+        yield key, value

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from alignment.methods import METHODS
 from alignment.recipe.check import ROOT_KEYS
+from alignment.recipe.loop_settings import LOOP, LoopArguments
 from alignment.recipe.pairs_settings import PAIRS, PairsArguments
 from alignment.recipe.renamed_keys import MOVED, NOT_HERE
 from alignment.recipe.schema import DataArguments, ModelArguments
@@ -43,15 +44,28 @@ _TOLD = {
 
 def recipe_schema() -> dict[str, Any]:
     """The schema: every key that some method takes, each with its type, its words and what it is."""
-    pairs = {"properties": {"method": {"const": PAIRS}}, "required": ["method"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipe of alignment-handbook, SimPO edition",
         "type": "object",
-        "if": pairs,
-        "then": _object({"method": str, **hints(PairsArguments)}, descriptions(PairsArguments)),
-        "else": _training(),
+        "if": _method_is(PAIRS),
+        "then": _pairs(),
+        "else": {"if": _method_is(LOOP), "then": _loop(), "else": _training()},
     }
+
+
+def _method_is(name: str) -> dict[str, Any]:
+    return {"properties": {"method": {"const": name}}, "required": ["method"]}
+
+
+def _pairs() -> dict[str, Any]:
+    return _object({"method": str, **hints(PairsArguments)}, descriptions(PairsArguments))
+
+
+def _loop() -> dict[str, Any]:
+    """A loop, whose stages are recipes themselves."""
+    schema = _object({"method": str, **hints(LoopArguments)}, descriptions(LoopArguments))
+    return schema | {"properties": schema["properties"] | {"pairs": _pairs(), "train": _training()}}
 
 
 def _training() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from alignment.recipe.bounds import bound_faults
 from alignment.recipe.cleaning import decontamination
 from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
-from alignment.recipe.frozen import FrozenDict, freeze
+from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.overrides import apply_overrides, parse_overrides
 from alignment.recipe.pairs_settings import PAIRS, PairsArguments, size_faults
 from alignment.recipe.paths import Places
@@ -37,6 +37,8 @@ class PairsRecipe:
     """Checked, with paths that lead to what they name."""
     resolved: FrozenDict
     """Every key that is stated after `extends` and overrides, nested as in YAML, with checked values."""
+    places: Mapping[str, str]
+    """Absolute paths by the dotted keys that name them."""
 
     @property
     def folder(self) -> Path:
@@ -49,15 +51,9 @@ class PairsRecipe:
         shared = hints(PairsArguments).keys() & hints(ModelArguments).keys()
         return ModelArguments(**{key: getattr(self.settings, key) for key in shared})
 
-
-def states_pairs(source: str | Path) -> bool:
-    """Whether the recipe `source` is one of preference pairs: whether its `method`, or that of one it extends, is.
-
-    Raises:
-        RecipeError: there is no such recipe, or it is no YAML.
-    """
-    document, _ = read_recipe(find_recipe(source))
-    return plain(document.tree.get("method"), as_text=True) == PAIRS
+    def describe(self) -> dict[str, Any]:
+        """Name, method and every stated key with checked values, nested as in YAML."""
+        return {"name": self.name, "method": PAIRS, "settings": thaw(self.resolved)}
 
 
 def load_pairs_recipe(source: str | Path, overrides: Sequence[str] = ()) -> PairsRecipe:
@@ -71,6 +67,15 @@ def load_pairs_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Pair
     changes, faults = parse_overrides(overrides)
     document = apply_overrides(document, changes)
     document.faults.extend(faults)
+    return checked_pairs(document, path=path, files=files)
+
+
+def checked_pairs(document: Document, *, path: Path, files: tuple[Path, ...]) -> PairsRecipe:
+    """The recipe that was read from `path` and the files that it extends.
+
+    Raises:
+        RecipeError: with every fault.
+    """
     name = recipe_name(path)
     _require_method(document, name)
     stated = {key: item for key, item in document.tree.items() if key != "method"}
@@ -82,7 +87,9 @@ def load_pairs_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Pair
     if faults:
         raise RecipeError(list(with_sources(faults, document)), where=shown_path(path))
     settings = _built(PairsArguments, values, places.found)
-    return PairsRecipe(name=name, path=path, files=files, settings=settings, resolved=freeze(values))
+    return PairsRecipe(
+        name=name, path=path, files=files, settings=settings, resolved=freeze(values), places=places.found
+    )
 
 
 def _require_method(document: Document, name: str) -> None:

@@ -44,6 +44,8 @@ class PromptSettings:
     """Prompts that overlap evaluation prompts: told, left out or refused; `against` names those."""
     max_rows: int | None = None
     """Most prompts: a random choice by `seed`. More of them later keep those of before."""
+    skip_rows: int = 0
+    """Prompts that `max_rows` passes over in the order that `seed` gives, in which the first follows the last."""
     seed: int = 0
     """Seed of that choice."""
     system_messages: tuple[str | None, ...] = (None,)
@@ -57,6 +59,9 @@ class PromptSettings:
             yield Fault(key=f"{key}.min_tokens", value=self.min_tokens, rule=rule, remedy="no prompt would be left")
         if self.decontaminate is not None and not self.decontaminate.against:
             yield Fault(key=f"{key}.decontaminate.against", rule="names no evaluation prompts", remedy="list some")
+        if self.skip_rows < 0 or (self.skip_rows and self.max_rows is None):
+            rule = "must not be negative" if self.skip_rows < 0 else "passes over nothing without max_rows"
+            yield Fault(key=f"{key}.skip_rows", value=self.skip_rows, rule=rule, remedy="0 passes over none")
         texts = self.system_messages
         if not texts or len(set(texts)) < len(texts) or any(text is not None and not text.strip() for text in texts):
             rule = "must be one or more different texts, of which one may be null"

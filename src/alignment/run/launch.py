@@ -107,7 +107,12 @@ def ask_children_to_stop() -> None:
 def end_with_launcher() -> None:
     """Have the kernel end this worker when its launcher is gone, even if that was killed. Linux only."""
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone. Linux only."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 _PR_SET_PDEATHSIG = 1

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoTokenizer, LlamaConfig
 from alignment.errors import DataError
 from alignment.methods import METHODS
 from alignment.recipe import DataArguments, ModelArguments, available_recipes, load_recipe
-from alignment.recipe.pairs_recipe import states_pairs
+from alignment.recipe.files import stated_method
 from alignment.rehearsal.families import FAMILIES, KNOWN
 from alignment.rehearsal.miniature import build_miniature, shrink
 from alignment.rehearsal.rows import rehearsal_rows, shortest, texts_of
@@ -37,7 +37,7 @@ def test_the_whole_life(tmp_path, recipe, everything):
     assert "A rehearsal cannot prove" in done.output
 
 
-@pytest.mark.parametrize("name", [name for name in available_recipes() if not states_pairs(name)])
+@pytest.mark.parametrize("name", [name for name in available_recipes() if stated_method(name) in METHODS])
 def test_every_shipped_recipe_can_be_rehearsed(tmp_path, name):
     """Its family is known, and what is left of it when shrunk is a recipe without faults, of the same method."""
     recipe = load_recipe(name)
