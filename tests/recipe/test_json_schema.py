@@ -31,6 +31,7 @@ def test_shipped_recipes_are_valid(validator: jsonschema.Validator, name: str) -
         ({"learning_rate": "fast"}, "fast"),
         ({"dataset_mixture": {"datasets": [{"id": "a/b", "wieght": 1.0}]}}, "wieght"),
         ({"method": "pairs", "learning_rate": 1e-6}, "learning_rate"),
+        ({"method": "loop", "train": {"extends": "quickstart", "learning_rat": 1e-6}}, "learning_rat"),
         ({"method": "pairs", "generation": {"temprature": 0.8}}, "temprature"),
     ],
 )

@@ -123,18 +123,21 @@ def _told(text: str | None) -> dict[str, str]:
     return {"description": text} if text else {}
 
 
-def _type(declared: Any) -> dict[str, Any]:
-    """The schema of one type; dataclasses are mappings with exactly their fields, also inside lists and unions."""
+def _type(declared: Any, *, listed: bool = False) -> dict[str, Any]:
+    """The schema of one type; dataclasses are mappings with exactly their fields, also inside lists and unions.
+
+    Only an entry of a list must have its needed keys: other mappings may have them from the recipe that is extended.
+    """
     members = get_args(declared)
     if isinstance(declared, type) and is_dataclass(declared):
         told = descriptions(declared)
         properties = {key: {**_type(kind), **_told(told.get(key))} for key, kind in hints(declared).items()}
-        needed = {"required": required(declared)} if required(declared) else {}
+        needed = {"required": required(declared)} if listed and required(declared) else {}
         return {"type": "object", "properties": properties, "additionalProperties": False, **needed}
     if get_origin(declared) in (Union, UnionType) and any(_has_dataclass(member) for member in members):
-        return {"anyOf": [_type(member) for member in members]}
+        return {"anyOf": [_type(member, listed=listed) for member in members]}
     if get_origin(declared) in (list, tuple) and _has_dataclass(declared):
-        return {"type": "array", "items": _type(members[0])}
+        return {"type": "array", "items": _type(members[0], listed=True)}
     if declared is Any:
         return {}
     return {key: value for key, value in TypeAdapter(declared).json_schema().items() if key != "title"}
