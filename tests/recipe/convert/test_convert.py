@@ -159,6 +159,8 @@ def test_names_of_a_register_that_is_there_are_resolved(tmp_path: Path) -> None:
         ("name: web\nimage: nginx\n", "is a recipe of no project that is known"),
         ("base_model: a/b\nrl: grpo\ndatasets: [{path: c/d}]\n", "make pairs draws and scores them first"),
         ("model_name_or_path: a/b\nstage: kto\npref_beta: 0.1\n", "stage kto cannot be converted"),
+        ("base_model: a/b\nrl: simpo\nrl_beta: 0\ndatasets: [{path: c/d}]\n", "rl_beta 0 must be a number above 0"),
+        ("model_name_or_path: a/b\ndataset_mixer: someone/pairs\n", "must be a mapping of data sets to shares"),
         ("model_name_or_path: a/b\ncpo_alpha: 1.0\n", "with loss_type: simpo it is method: simpo"),
     ],
 )

@@ -15,6 +15,7 @@ from alignment.errors import Fault, RecipeError
 from alignment.files import shown_path
 from alignment.recipe.convert import axolotl, handbook, llama_factory, trl
 from alignment.recipe.convert.draft import Draft, Note, shown
+from alignment.recipe.convert.kinds import kind_faults
 from alignment.recipe.convert.preference import batch
 from alignment.recipe.convert.source import Source, read_source
 from alignment.recipe.recipe import load_recipe
@@ -61,6 +62,8 @@ def convert_file(path: Path, *, gpus: int | None = None) -> Converted:
     """
     source = read_source(path)
     origin = origin_of(source)
+    if wrong := list(kind_faults(source.settings)):
+        raise RecipeError(wrong, where=shown_path(path))
     draft = origin.convert(source)
     batch(draft, source, gpus)
     faults = _settled(draft)

@@ -35,7 +35,7 @@ def convert(source: Source) -> Draft:
     """The draft of a recipe with `dataset_mixer` (old) or `dataset_mixture` (new)."""
     draft = Draft(trl.method_of(source), source.settings)
     draft.note("note", "method", f": {draft.method}, by its keys and names; the file itself does not say it")
-    if "dataset_mixer" in draft.left:
+    if draft.left.get("dataset_mixer") is not None:
         _mixer(draft)
     elif "dataset_mixture" in draft.left:
         _mixture(draft)

@@ -134,9 +134,11 @@ def _method(stated: Mapping[str, Any]) -> str:
 def _objective(draft: Draft) -> None:
     stage, kind = draft.take("stage", "sft"), draft.take("pref_loss")
     draft.change("stage", stage, {"method": draft.method})
-    if kind is not None:
-        loss = LOSSES[kind][1] if draft.method == LOSSES[kind][0] else None
+    if kind and stage == "dpo":
+        loss = LOSSES[kind][1]
         draft.change("pref_loss", kind, {"loss_type": loss} if loss else {"method": draft.method})
+    elif kind:
+        draft.drop("pref_loss", kind, f"has no effect in stage {stage}")
     if (beta := draft.take("pref_beta", draft.take("dpo_beta", draft.take("orpo_beta")))) is not None:
         draft.change("pref_beta", beta, {"beta": beta})
     if draft.method == "simpo":
