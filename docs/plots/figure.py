@@ -10,7 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 IMAGES = Path(__file__).parents[1] / "images"
-BLUE, ORANGE, GREEN, GREY = "#3465a4", "#f57900", "#4e9a06", "#babdb6"
+BLUE, ORANGE, GREEN, GRAY = "#3465a4", "#f57900", "#4e9a06", "#babdb6"
 
 matplotlib.use("Agg")
 matplotlib.rcParams |= {

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from figure import BLUE, GREEN, GREY, IMAGES, ORANGE, panels, save
+from figure import BLUE, GRAY, GREEN, IMAGES, ORANGE, panels, save
 from torch import Tensor
 
 from alignment.losses import simpo_loss
@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
         left.plot(MARGINS, push(MARGINS, beta=beta, ratio=0.5) / beta, color=color, label=f"beta {beta:g}")
     for ratio, color in zip((0.1, 0.5, 0.8), COLORS, strict=True):
         right.plot(MARGINS, push(MARGINS, beta=10.0, ratio=ratio) / 10, color=color, label=f"gamma/beta {ratio:g}")
-    left.axvline(0.5, color=GREY, linestyle=":")
+    left.axvline(0.5, color=GRAY, linestyle=":")
     left.set(title="gamma/beta 0.5: beta sets the width", ylabel="push on a pair / beta")
     right.set(title="beta 10: gamma/beta sets the place")
     for axes in (left, right):
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
     figure, (axes,) = panels(1, width=4.8, height=3.2)
     for beta, color in zip((2.0, 5.0, 10.0), COLORS, strict=True):
         axes.plot(MARGINS, loss(MARGINS, beta=beta, ratio=0.5), color=color, label=f"beta {beta:g}")
-    axes.axvline(0.5, color=GREY, linestyle=":")
+    axes.axvline(0.5, color=GRAY, linestyle=":")
     axes.set(title="gamma/beta 0.5", xlabel="$r_w - r_l$, nats per token", ylabel="loss of a pair", ylim=(0, 6))
     axes.legend()
     save(figure, "simpo-loss", folder)

@@ -40,7 +40,7 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to align a model: what it is, and what it can, so that nobody else has to know its name.
+    """One way to align a model: what it is, and what it can, so that no other module has to name it.
 
     What is not said is that of the reference-free methods trained here. Classes are named, not imported, so that a
     method costs nothing until it runs.

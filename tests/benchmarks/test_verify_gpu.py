@@ -1,4 +1,4 @@
-"""One command for whoever has a GPU: what it says without one, that it survives its parts, and that it goes on."""
+"""One command for a machine with a GPU: what it says without one, that it survives its parts, and that it goes on."""
 
 from __future__ import annotations
 

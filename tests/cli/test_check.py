@@ -61,7 +61,7 @@ def write(home: Path, **keys: Any) -> Path:
 def environment(home: Path) -> dict[str, str]:
     return {
         "ALIGNMENT_CACHE": str(home / "cache"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # whoever asks it anything fails
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # every request to it fails
         "HF_HOME": str(home / "hf"),
         "COLUMNS": "200",
     }

@@ -1,4 +1,4 @@
-"""The pairs of a step are the same whoever computes them."""
+"""The pairs of a step are the same on every number of ranks."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_every_method_trains_to_a_folder_that_answers(tmp_path, parts, method):
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(parts["model"]).chat_template
     assert "lm_head.weight" not in tensors(out), "tied weights are saved once"
     before = AutoModelForCausalLM.from_pretrained(parts["model"])
-    assert not torch.equal(before.model.embed_tokens.weight, model.model.embed_tokens.weight), "it has learnt"
+    assert not torch.equal(before.model.embed_tokens.weight, model.model.embed_tokens.weight), "it has learned"
 
 
 def test_the_evaluation_on_record_is_that_of_the_weights_on_disk(tmp_path, parts):

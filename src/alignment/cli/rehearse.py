@@ -1,4 +1,4 @@
-"""`alignment rehearse`: live through a recipe in small, offline."""
+"""`alignment rehearse`: every stage of a recipe at a small size, offline."""
 
 from __future__ import annotations
 

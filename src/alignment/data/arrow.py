@@ -1,4 +1,4 @@
-"""Rows in one Arrow file, written as they come and mapped into memory by whoever reads them."""
+"""Rows in one Arrow file, written as they come and mapped into memory to be read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is made once and kept on disk: a folder that is there whole or not at all.
 
-One process makes it, under a file lock; whoever else needs it waits for the lock, not in a collective operation of
+One process makes it, under a file lock; others that need it wait for the lock, not in a collective operation of
 `torch.distributed`, whose time-out would end the run.
 """
 

@@ -31,7 +31,7 @@ _SLACK = 0.12
 
 
 class Duplicate(NamedTuple):
-    """A text that stands for another one, earlier."""
+    """A text that equals, or nearly equals, an earlier one: numbers of both."""
 
     row: int
     of: int
@@ -55,7 +55,7 @@ def exact_duplicates(texts: Iterable[str]) -> list[Duplicate]:
 
 
 def near_duplicates(texts: Sequence[str], *, similarity: float) -> list[Duplicate]:
-    """The texts to which an earlier one is at least so similar; chains do not count, as a duplicate stands for nobody.
+    """The texts to which an earlier one, itself no duplicate, is at least so similar.
 
     Time is linear in the words, memory some 3 kB a text.
 

@@ -76,7 +76,7 @@ def _scores(request: Request) -> Iterator[tuple[int, Scores]]:
 
 
 def _row(read: Any) -> Mapping[str, Any]:
-    """A row, without the place that rows of files come with; none of one that could not be read."""
+    """A row without its place in a file, which rows of files come with; empty if it could not be read."""
     row = read[0] if isinstance(read, tuple) else read
     return {} if isinstance(row, RowFault) else row
 

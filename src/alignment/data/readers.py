@@ -202,7 +202,7 @@ class _Text:
             return value
 
     def _more(self) -> bool:
-        """As much again as there is, lest a long value is begun too often."""
+        """Read as much again as is held, so that a long value is not parsed from its beginning too often."""
         more = self._stream.read(max(_CHUNK, len(self._text) - self._at))
         self._text, self._at = self._text[self._at :] + more, 0
         return bool(more)

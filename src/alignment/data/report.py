@@ -96,7 +96,7 @@ def _identical(rows: Dataset) -> dict[str, int]:
 
 
 def _overlap(train: Dataset, test: Dataset) -> dict[str, int]:
-    """Rows of each split whose very prompt the other has, too."""
+    """Rows of each split whose exact prompt the other split has, too."""
     ours, theirs = (list(map(_digest, RowPrompts(rows))) for rows in (train, test))
     both = set(ours) & set(theirs)
     return {"train_rows": sum(prompt in both for prompt in ours), "test_rows": sum(prompt in both for prompt in theirs)}

@@ -92,8 +92,8 @@ def control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 def begin_with_bos(tokenizer: PreTrainedTokenizerBase) -> str:
     """The tokenizer's chat template, writing the beginning-of-sequence token first if it does not do so itself.
 
-    Training puts that token in front of every row, as the reference does. A template that writes it too makes whoever
-    renders the saved one, at inference, begin in the same way.
+    Training puts that token in front of every row, as the reference does. If the saved template
+    writes it too, prompts at inference begin in the same way.
     """
     template = tokenizer.chat_template
     bos = tokenizer.bos_token

@@ -1,4 +1,4 @@
-"""AlpacaEval's numbers from its public annotation format, whoever judged.
+"""AlpacaEval's numbers from its public annotation format, by any judge.
 
 The win rate is arithmetic and needs no library; it counts as `alpaca_eval.metrics.get_winrate` (0.6) does. The
 length-controlled one is that library's own (`alignment.evaluation.length_control`).

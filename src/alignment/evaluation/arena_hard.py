@@ -1,9 +1,9 @@
-"""Arena-Hard's score from judgments, v0.1 and v2, whoever judged.
+"""Arena-Hard's score from judgments, v0.1 and v2, by any judge.
 
 Every question is judged twice with the sides swapped; the verdict is one of A>>B, A>B, A=B, B>A, B>>A. A strong verdict
 counts three times. The published estimator of v0.1 is a Bradley-Terry fit over such battles; with every battle against
 one baseline its maximum-likelihood win rate is their weighted mean, which is what v2 computes, and what stands here.
-The interval resamples questions, since the battles of one question are no independent ones.
+The interval resamples questions, since the battles of one question are not independent.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Judge:
         return {"model": self.model, **self.body}
 
     def reach(self) -> None:
-        """Raise `SetupError` if nobody listens there, before hours of answers are drawn for nobody."""
+        """Raise `SetupError` if no server listens there, before hours are spent on drawing answers."""
         with ChatClient(self._endpoint(), connections=1) as client:
             client.reach()
 

@@ -69,7 +69,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Map
         subjects = [*find_subjects(context.recipe, compare=(BASE,)), *subjects]
     check_servers(subjects, plan.generation)
     if plan.by == JUDGE:
-        _judge(context)  # whoever is missing is told before anything is drawn
+        _judge(context)  # a judge that is missing is reported before anything is drawn
     requests = plan.requests
     flat = [one for group in requests for one in group]
     answers = {subject: draw(context, subject, SUITE, flat, plan.generation) for subject in subjects}

@@ -99,11 +99,11 @@ class AnswerFile:
             yield gathered
 
     def close(self) -> None:
-        """Let others write it."""
+        """Release the file, so that another process can write it."""
         self._stream.close()
 
     def _read(self) -> None:
-        """Notes where the lines are. The last one may have been cut by a kill; then it goes."""
+        """Note where the lines are. A last line that is cut, by a killed process, is removed."""
         self._stream.seek(0)
         at = 0
         for line in self._stream:

@@ -138,8 +138,8 @@ TIMES_AS_LONG = 3.0
 def findings(now: Quality, base: Quality | None = None) -> list[Finding]:
     """What is wrong with a model's answers, worst first; empty for a sound model.
 
-    A share counts when the lower end of its 95 % interval (Wilson) is above the threshold, so that a few bad answers of
-    a few do not make a collapse.
+    A share counts when the lower end of its 95 % interval (Wilson) is above the threshold, so that a few bad answers
+    among a few do not count as a collapse.
 
     Args:
         now: of the model.

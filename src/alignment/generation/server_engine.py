@@ -51,7 +51,7 @@ class ServerEngine:
     """An `Engine` that asks many questions at a time.
 
     The server renders the conversation by its own chat template and stops at its own stop tokens. How far a seed makes
-    an answer repeatable is the server's affair: vLLM and SGLang keep a random stream for each request.
+    an answer repeatable depends on the server: vLLM and SGLang keep a random stream for each request.
     """
 
     name = "server"
@@ -69,7 +69,7 @@ class ServerEngine:
         """See `Engine.answers`. When one request fails for good, the answers of those that are open still come.
 
         Raises:
-            SetupError: the server refuses, speaks nonsense, or stays in trouble.
+            SetupError: the server refuses, replies in another format, or keeps failing.
         """
         failures: list[BaseException] = []
         wanted = takewhile(lambda _: not failures, requests)

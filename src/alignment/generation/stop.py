@@ -57,7 +57,7 @@ class Stops:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def _tokens_to_text(self, drawn: Sequence[int]) -> int:
-        """How many tokens were drawn until a stop text was there: found by halves, as it then stays there."""
+        """How many tokens were drawn until a stop text was there: found by bisection, since it then stays there."""
         low, high = 1, len(drawn)
         while low < high:
             middle = (low + high) // 2

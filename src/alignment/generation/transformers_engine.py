@@ -115,7 +115,7 @@ class TransformersEngine:
         )
 
     def _smaller(self, waiting: Sequence[Sequence[Asked]]) -> list[list[Asked]]:
-        """What waits, in batches of half the tokens: those of the first one were too many."""
+        """The batches that wait, cut to half the tokens of the first one, which were too many for the memory."""
         _free_memory()
         first = waiting[0]
         if len(first) == 1:
@@ -155,7 +155,7 @@ class _Pieces(BaseStreamer):
 
 @contextmanager
 def undisturbed(model: PreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode and without decoding habits of its own; both are given back."""
+    """The model in evaluation mode and without its own decoding defaults; both are restored at the end."""
     training, habits = model.training, model.generation_config
     model.eval()
     model.generation_config = GenerationConfig()
@@ -175,7 +175,7 @@ def left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory is what was lacking; a CPU says so in words alone."""
+    """Whether an error means that memory ran out; on a CPU only its message tells."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong between us and the Hub, told once and with the remedy; and patience with what may pass."""
+"""What went wrong between us and the Hub, told once and with the remedy; and what may pass is tried again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def explained(repository: str, *, key: str, revision: str | None = None, kind: s
 def fault_of(
     error: Exception, repository: str, *, key: str, revision: str | None = None, kind: str = "model"
 ) -> Fault | None:
-    """The fault behind an exception, or `None` where nobody but us is to blame."""
+    """The fault behind an exception, or `None` where the mistake is in this program."""
     for cause in causes(error):
         told = _rule_and_remedy(cause, repository, revision=revision, kind=kind)
         if told is not None:

@@ -1,7 +1,7 @@
 """Padded batches of pairs, computed as one packed row with shared prompts inside the model's backbone.
 
 For trainers that own their batches, their head and their loss, as TRL's do: the rows of a batch are the chosen
-completions and then, in the same order, the rejected ones. Whoever calls the model sees padded hidden states; the
+completions and then, in the same order, the rejected ones. The caller gets padded hidden states; the
 transformer never sees padding, and every prompt once.
 """
 

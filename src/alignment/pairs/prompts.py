@@ -59,7 +59,7 @@ class Prompts:
 
 
 def read_prompts(recipe: PairsRecipe, measure: Callable[[], Measure]) -> Prompts:
-    """The prompts that the recipe states. One process reads them, and whoever else asks waits for it.
+    """The prompts that the recipe states. One process reads them; the others wait for it.
 
     Args:
         measure: loads what counts the tokens of a prompt; called where prompts are chosen by them.

@@ -13,7 +13,7 @@ from rich.table import Table
 
 @dataclass
 class Stage:
-    """One stage; whoever runs it says what was seen."""
+    """One stage; the code that runs it says what was seen."""
 
     name: str
     seconds: float = 0.0

@@ -38,7 +38,7 @@ def build_manifest(
 ) -> dict[str, Any]:
     """All facts of a run as plain JSON types.
 
-    Call it on every rank or on the first one only: it communicates with nobody.
+    Call it on every rank or on the first one only: it communicates with no other rank.
 
     Args:
         recipe: as loaded; `recipe.resolved` is recorded.
@@ -121,7 +121,7 @@ def batch_facts(arguments: TrainingArguments, *, world_size: int) -> dict[str, A
 
 
 def optimization_facts(trainer: Trainer) -> dict[str, Any]:
-    """Optimizer, schedule and the clipping that truly acts (`0.0` = none), whoever does it."""
+    """Optimizer, schedule and the clipping that truly acts (`0.0` = none), whichever library does it."""
     arguments = trainer.args
     engine: Any = trainer.model_wrapped
     by_engine = callable(getattr(engine, "gradient_clipping", None))

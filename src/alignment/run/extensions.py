@@ -1,4 +1,4 @@
-"""The native code that DeepSpeed compiles at its first start, built so that a killed build blocks nobody.
+"""The native code that DeepSpeed compiles at its first start, built so that a killed build blocks no later one.
 
 PyTorch marks a build in progress by a file named `lock` and waits for it to go away, for ever if its owner was killed.
 Here builds take turns under a lock of the operating system, which ends with its owner; so a `lock` found while holding

@@ -90,7 +90,7 @@ WHY = {
 
 
 def let_memory_grow() -> None:
-    """Have PyTorch's GPU memory grow in place, unless the user has said how it shall: micro-batches of ever other
+    """Have PyTorch's GPU memory grow in place, unless the user has configured it: micro-batches of changing
     sizes would otherwise leave gaps that no later one fits into. Read when the first GPU memory is taken."""
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"

@@ -253,9 +253,9 @@ class TestOverfitting:
 
     def test_without_evaluation_after_three_epochs(self) -> None:
         begun = [{"loss": 1.0, "rewards/accuracies": 0.5, "epoch": 1.0}] * 10
-        learnt = [{"loss": 0.01, "rewards/accuracies": 1.0, "epoch": 3.5}] * 10
-        assert raised("overfitting", [*begun, *learnt])[0] == 20
-        once = [{**log, "epoch": 1.0} for log in learnt]
+        learned = [{"loss": 0.01, "rewards/accuracies": 1.0, "epoch": 3.5}] * 10
+        assert raised("overfitting", [*begun, *learned])[0] == 20
+        once = [{**log, "epoch": 1.0} for log in learned]
         assert raised("overfitting", [*begun, *once]) is None
         assert raised("overfitting", [*begun, *once], replace(SIMPO, repeats=4.0))[0] == 20
 

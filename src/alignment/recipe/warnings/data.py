@@ -53,5 +53,5 @@ def repeated_rows(facts: Facts) -> str | None:
         return None
     return (
         f"only {facts.distinct_rows:,} of {facts.rows:,} training rows are different: an epoch shows the same rows "
-        "again and again, and they are learnt by heart. Take the repeated ones out"
+        "again and again, and they are memorized. Take the repeated ones out"
     )

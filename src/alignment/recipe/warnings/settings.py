@@ -35,7 +35,7 @@ def low_learning_rate(facts: Facts) -> str | None:
         return None
     return (
         f"learning_rate {facts.learning_rate:g} is {known.rates[0] / facts.learning_rate:.3g} times lower than the "
-        f"lowest rate of {known.source}, {known.rates[0]:g}: nothing will be learnt in a run of usual length. Raise it"
+        f"lowest rate of {known.source}, {known.rates[0]:g}: nothing will be learned in a run of usual length. Raise it"
     )
 
 
@@ -124,7 +124,7 @@ def many_epochs(facts: Facts) -> str | None:
         return None
     return (
         f"every row is shown {facts.epochs:.3g} times; the released preference models saw "
-        f"theirs once, and no published recipe here goes beyond {MANY_EPOCHS}: rows are learnt by heart. Evaluate often"
+        f"theirs once, and no published recipe here goes beyond {MANY_EPOCHS}: rows are memorized. Evaluate often"
     )
 
 

@@ -96,7 +96,7 @@ def lfs(http: Handler, account: Account | None, kind: str | None, name: str) -> 
 
 
 def store_large(http: Handler, oid: str) -> None:
-    """A pre-signed URL: whoever knows it may write, as with the Hub's storage."""
+    """A pre-signed URL: every client that knows it may write, as with the Hub's storage."""
     if hashlib.sha256(http.body).hexdigest() != oid:
         raise Refused(400, "content does not match its digest")
     http.hub.store.large[oid] = http.body

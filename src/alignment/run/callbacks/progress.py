@@ -14,7 +14,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from alignment.terminal import clock, in_terminal, pace
 
 QUALITY = (("loss", "loss {:.3f}"), ("rewards/margins", "margin {:.3f}"), ("rewards/accuracies", "acc {:.2f}"))
-OPTIMISER = (("learning_rate", "lr {:.1e}"), ("grad_norm", "grad {:.3g}"))
+OPTIMIZER = (("learning_rate", "lr {:.1e}"), ("grad_norm", "grad {:.3g}"))
 TOKENS = (("mean_token_accuracy", "token acc {:.2f}"), ("entropy", "entropy {:.2f}"))
 SPEED = (
     ("throughput/tokens_per_second", "{:,.0f} tok/s"),
@@ -52,7 +52,7 @@ def step_line(
     """
     groups = [
         f"step {step:>{len(str(total))}}/{total} {100 * step // total:>3}%",
-        *(shown(logs, table) for table in (QUALITY, OPTIMISER, TOKENS)),
+        *(shown(logs, table) for table in (QUALITY, OPTIMIZER, TOKENS)),
     ]
     if width is None:
         groups += [shown(logs, SPEED), pace(seconds, step - first, total - first)]

@@ -20,7 +20,7 @@ _SECONDS = 0.03
 
 
 class RankSpeed(TrainerCallback):
-    """Every 50 steps each process multiplies matrices for some hundredths of a second, waiting for nobody.
+    """Every 50 steps each process multiplies matrices for some hundredths of a second, without waiting for the others.
 
     The time of a whole step would not do: all ranks wait for the slowest in every collective operation, so theirs is
     the same. To it is added what this rank has waited for its own rows since the last time, a step on average.

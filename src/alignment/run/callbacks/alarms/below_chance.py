@@ -1,4 +1,4 @@
-"""Fewer pairs are ranked rightly than a coin would rank."""
+"""Fewer pairs are ranked rightly than by chance."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BelowChance:
 
 
 def below_one_half(accuracy: float, pairs: int) -> float:
-    """How many standard deviations of a coin thrown `pairs` times."""
+    """How many standard deviations of a fair coin thrown `pairs` times."""
     return (0.5 - accuracy) * 2 * math.sqrt(pairs)
 
 
@@ -76,7 +76,7 @@ def _finding(since: int, saw: str) -> Finding:
     return Finding(
         since=since,
         saw=f"only {saw}",
-        matters="A coin does better: the labels say the opposite of what is learnt, or nothing has been learnt yet",
+        matters="Guessing does better: the labels say the opposite of what is learned, or nothing has been learned yet",
         try_="See that chosen and rejected are not exchanged, in training or in evaluation, and raise learning_rate if "
         "the accuracy has not moved since the start",
     )

@@ -82,11 +82,11 @@ class NoMovement:
         return self._finding(f"the loss of the evaluation is {last:.4g} after {first:.4g}")
 
     def _finding(self, saw: str) -> Finding:
-        matters = "The two sides of a pair are no further apart than before training, so nothing has been learnt"
+        matters = "The two sides of a pair are no further apart than before training, so nothing has been learned"
         return Finding(
             since=1,
             saw=saw,
-            matters=matters if self._course.rewarded else "Nothing has been learnt",
+            matters=matters if self._course.rewarded else "Nothing has been learned",
             try_="Raise learning_rate (adapters take ten times that of full fine-tuning), keep fp32 weights (dtype: "
             "float32), and see that chosen and rejected differ by more than chance",
         )

@@ -1,4 +1,4 @@
-"""The training rows are learnt by heart."""
+"""The training rows are memorized."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIKELIHOOD_GAP, LIKELIHOOD_FLOOR = 1.4, 0.5
 RISE = 1.1
 _SHOWN = 3
 HEART, LIKELIHOOD_HEART = 0.02, 0.1
-"""The training loss over that of the start, when rows are known by heart."""
+"""The training loss over that of the start, when rows are memorized."""
 _RIGHT = 0.99
 
 
@@ -86,7 +86,7 @@ def _finding(since: int, saw: str) -> Finding:
     return Finding(
         since=since,
         saw=saw,
-        matters="The training rows are learnt by heart, and what is learnt does not carry over to others",
+        matters="The training rows are memorized, and what is learned does not carry over to others",
         try_="Train fewer epochs or a lower learning_rate, take more rows (and repeated ones out), or keep the best "
         "checkpoint (load_best_model_at_end: true)",
     )
