@@ -72,13 +72,14 @@ def test_the_simpo_authors_files_are_for_four_gpus(tmp_path: Path) -> None:
 
 
 def test_a_command_line_of_trl(tmp_path: Path) -> None:
-    converted, told = convert(tmp_path, foreign.TRL_CPO, "run.sh", gpus=8)
+    converted, told = convert(tmp_path, f"{foreign.TRL_CPO.rstrip()} 2>&1 | tee log && echo done", "run.sh")
     recipe = loaded(tmp_path, converted)
     assert converted.complete and recipe.method == "simpo" and recipe.model.use_peft
     assert recipe.model.model_name_or_path == "someone/model"
     assert recipe.model.lora_target_modules == ("q_proj", "v_proj")
     assert recipe.training["gamma_beta_ratio"] == 0.5 and recipe.training["sft_weight"] == 0
     assert recipe.training["generation_prompt"] == "prompt" and recipe.global_batch_size == 128
+    assert "4 rows x 4 accumulated x 8 GPUs of the launcher" in told and "echo" not in converted.text + told
     assert "changed      simpo_gamma: 1.25 -> gamma_beta_ratio: 0.5" in told
     assert "added        max_length: 1024" in told
 

@@ -202,6 +202,10 @@ def _data(draft: Draft, path: Path) -> None:
     if missing := [name for name in names if name not in info]:
         draft.lose("dataset", ", ".join(missing), "a name of its dataset_info.json, which is not here; a recipe names "
                                                   "Hub ids, files and folders")  # fmt: skip
+        if held_out:
+            draft.lose(
+                "val_size", held_out, "write test_split_size under dataset_mixture, or name a dataset_test_split"
+            )
         return
     if len(sources) == 1 and not held_out:
         names_here = {"id": "dataset_name", "config": "dataset_config", "split": "dataset_train_split"}

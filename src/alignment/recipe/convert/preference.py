@@ -72,7 +72,9 @@ def batch(draft: Draft, source: Source, gpus: int | None) -> None:
     if "global_batch_size" in draft.settings or not (isinstance(micro, int) and isinstance(steps, int)):
         return
     told, why = f"{micro} rows x {steps} accumulated", ""
-    if gpus is None and "gamma_beta_ratio" in source.settings:
+    if gpus is None and source.processes is not None:
+        gpus, why = source.processes, " of the launcher"
+    elif gpus is None and "gamma_beta_ratio" in source.settings:
         gpus, why = _SIMPO_GPUS, ", for which the SimPO authors' files are; give --gpus for another number"
     if gpus is not None:
         draft.settings.pop("gradient_accumulation_steps", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import string
@@ -17,6 +18,9 @@ from alignment.recipe.yaml_document import parse_value, read_document
 
 _YAML = (".yaml", ".yml")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&|]*)\s*$", re.MULTILINE)
+_OPERATORS = re.compile(r"&&|\|\|?|;|&|\d?>.*|<.*")
+"""Words of a shell that end a command."""
+_PROCESSES = re.compile(r"--(?:num_processes|nproc_per_node)[= ](\d+)")
 _PROGRAMS = re.compile(r"(^|/)(trl|llamafactory-cli|axolotl|[\w-]+\.py)$|^axolotl\.cli\.train$")
 
 
@@ -30,6 +34,8 @@ class Source:
     words: tuple[str, ...]
     """Names around the settings, which may tell the method, the nearest first: script, file, folders."""
     comments: str = ""
+    processes: int | None = None
+    """GPUs, where the launcher on the command line says how many."""
 
 
 def read_source(path: Path) -> Source:
@@ -63,7 +69,8 @@ def _from_command(path: Path, text: str) -> Source:
         rule = "holds no command of a training script with --key value options"
         remedy = "give a YAML file, or the shell script or text with the command line"
         raise RecipeError(Fault(key=shown_path(path), rule=rule, remedy=remedy))
-    program, options = command
+    program, options, launcher = command
+    processes = _PROCESSES.search(launcher)
     settings = _options(options)
     words: list[str] = [program, *options[:1], path.stem]
     files = [word for word in (*options, str(settings.get("config", ""))) if word.endswith(_YAML)]
@@ -71,7 +78,8 @@ def _from_command(path: Path, text: str) -> Source:
         settings.pop("config", None)
         base = _from_yaml(_beside(path, files[0]))
         settings, words = {**base.settings, **settings}, [*words, *base.words]
-    return Source(path=path, settings=settings, words=tuple(words))
+    gpus = int(processes[1]) if processes else None
+    return Source(path=path, settings=settings, words=tuple(words), processes=gpus)
 
 
 def _beside(path: Path, name: str) -> Path:
@@ -83,8 +91,8 @@ def _beside(path: Path, name: str) -> Path:
     raise RecipeError(Fault(key=shown_path(path), value=name, rule=rule, remedy=remedy))
 
 
-def _commands(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
-    """Program and what follows it, of every command that calls one that trains."""
+def _commands(path: Path, text: str) -> Iterator[tuple[str, list[str], str]]:
+    """Program, what follows it and what stands before it, of every command that calls one that trains."""
     values = {name: value.strip("\"'") for name, value in _ASSIGNMENT.findall(text)}
     joined = string.Template(text.replace("\\\n", " ")).safe_substitute(values)
     for line in joined.splitlines():
@@ -95,9 +103,10 @@ def _commands(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
             raise RecipeError(Fault(key=shown_path(path), rule=rule)) from error
         at = next((at for at, word in enumerate(words) if _PROGRAMS.search(word)), None)
         if at is not None:
-            yield words[at], words[at + 1 :]
+            options = itertools.takewhile(lambda word: not _OPERATORS.fullmatch(word), words[at + 1 :])
+            yield words[at], list(options), " ".join(words[:at])
         elif words and words[0].startswith("--"):
-            yield "", words
+            yield "", words, ""
 
 
 def _options(words: Sequence[str]) -> dict[str, Any]:
