@@ -1,4 +1,4 @@
-"""The story of `make evaluate`: suites, models, one number after the other, and where they stand."""
+"""`make evaluate` in its order: suites run on models, one after the other, and their results are written and shown."""
 
 from __future__ import annotations
 

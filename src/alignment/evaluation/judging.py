@@ -74,7 +74,7 @@ class Judge:
             read: the verdict in an answer (`text`, `choice`), `None` where there is none.
 
         Raises:
-            SetupError: no address, a server that refuses or stays in trouble. What was answered is kept.
+            SetupError: no address, or a server that refuses or keeps failing. What was answered is kept.
         """
         open_ones = [one for one in questions if self._wants(one, store, read)]
         if open_ones:
@@ -168,7 +168,7 @@ def find_judge(settings: JudgeSettings, *, model: str | None, body: Mapping[str,
         model: what the benchmark prescribes; another one that is stated is told, as scores are not comparable.
 
     Raises:
-        SetupError: no address or no model is stated, nobody listens there, the key is missing, or a price is none.
+        SetupError: no address or model is stated, no server listens there, the key is missing, or a price is no number.
     """
     stated = from_environment(settings)
     faults = []
@@ -195,7 +195,7 @@ def from_environment(settings: JudgeSettings) -> JudgeSettings:
     """`settings` with what JUDGE_BASE_URL, JUDGE_MODEL and JUDGE_PRICE_PER_MTOK say.
 
     Raises:
-        SetupError: the price is none.
+        SetupError: the price is no number.
     """
     changes: dict[str, Any] = {
         name: value

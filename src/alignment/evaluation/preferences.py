@@ -169,7 +169,7 @@ def _layout(policy: Any, subject: Subject, *, longest: int) -> tuple[Any, Any]:
 
 
 def _batches(rows: Dataset, numbers: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Row numbers, the longest pairs first, so that memory runs out at once or never."""
+    """Row numbers, the longest pairs first, so that memory runs out at the start if it does."""
     sizes = {row: _size(rows[row]) for row in numbers}
     batch: list[int] = []
     total = 0

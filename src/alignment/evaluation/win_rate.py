@@ -61,7 +61,7 @@ def measure(context: Context, subjects: Sequence[Subject]) -> Iterator[tuple[Map
     """The win rate of every model but the first (the base, unless others are compared) against the first.
 
     Raises:
-        SetupError: no prompts or nobody to compare are stated, or one of the models, the scorer or the judge cannot
+        SetupError: no prompts or nothing to compare by is stated, or one of the models, the scorer or the judge cannot
             be had.
     """
     plan = plan_of(context)

@@ -54,7 +54,7 @@ class Job:
 def run_jobs(jobs: Sequence[Job], launch: Launch, ended: Callable[[Job], None]) -> None:
     """Run all of them; `ended` is called after each, in this process's own thread or another one.
 
-    A job that fails leaves its last words in `failure.txt`; the others go on. Whatever ends this process ends them.
+    The end of a failed job's message is kept in `failure.txt`; the others go on. Whatever ends this process ends them.
     """
     devices: Queue[str | None] = Queue()
     for share in shares_of_gpus(launch.parallel):

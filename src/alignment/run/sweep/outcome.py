@@ -16,7 +16,7 @@ from alignment.output.folder import CARD, MANIFEST
 
 State = Literal["open", "done", "collapsed", "failed"]
 FAILURE = "failure.txt"
-"""The last words of a run that failed, beside its log."""
+"""File with the end of a failed run's message, beside its log."""
 _ACCURACY, _MARGIN, _LOSS = "eval_rewards/accuracies", "eval_rewards/margins", "eval_loss"
 
 

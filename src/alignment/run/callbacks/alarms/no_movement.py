@@ -1,4 +1,4 @@
-"""Steps are taken and nothing comes of them."""
+"""Training changes hardly anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAST_CHANGE = 1e-5
 """After a run at 8e-7, Adam has changed weights of size 0.02 by about a thousandth of them."""
 _FEWEST_STEPS = 5
 LEAST_ADAPTER_CHANGE = 2e-4
-"""Adapters begin at nothing and need to go further."""
+"""Adapters begin at zero, and have to change by more."""
 _HALF, _LATE = 0.5, 0.75
 _FEWEST_LOGS = 20
 _ERRORS, _CHANCE = 2.0, 1.5
@@ -26,9 +26,8 @@ class NoMovement:
     """At half of the run the weights are where they began; or at three quarters of it the pairs are.
 
     Pairs are where they began when rewards/margins have not risen since the first third of the logs and those of the
-    evaluation have not either; without evaluations, when the loss has not fallen either and no
-    more pairs are ranked rightly than a coin would. Where
-    there are no pairs, the loss of the evaluation tells.
+    evaluation have not either; without evaluations, when the loss has not fallen either and no more pairs are
+    ranked rightly than by chance. Where there are no pairs, the loss of the evaluation tells.
     """
 
     def __init__(self, course: Course) -> None:

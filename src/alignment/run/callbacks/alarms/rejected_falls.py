@@ -1,4 +1,4 @@
-"""The other answers become impossible."""
+"""The rejected answers become far too improbable."""
 
 from __future__ import annotations
 

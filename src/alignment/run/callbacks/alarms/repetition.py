@@ -1,4 +1,4 @@
-"""Answers go round in circles."""
+"""Answers repeat themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that stand for noisy ones."""
+"""Statistics of noisy logs: means with their errors, and deviations that outliers do not change."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ SPEED = "throughput/tokens_per_second"
 LEAST = 0.4
 _RECENT, _BEFORE = 10, 20
 _SECONDS = 60.0
-"""Shorter slow stretches are other programs'."""
+"""Shorter slow stretches are caused by other programs."""
 
 
 class ThroughputDrop:

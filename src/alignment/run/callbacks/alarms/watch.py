@@ -25,7 +25,7 @@ class Alarms(TrainerCallback):
     """Shows every log to every alarm that is not off. Each is raised once in the life of a run.
 
     The first rank decides and tells the others, so that all of them stop at the same step. A run that goes on from a
-    checkpoint replays the logs kept there, in silence.
+    checkpoint replays the logs kept there, and prints nothing of them again.
 
     Args:
         trainer: the trainer that is watched, whose `log` records the alarms.
