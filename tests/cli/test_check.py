@@ -110,6 +110,15 @@ def test_what_is_not_here_is_not_fetched(check, words: tuple[str, ...]) -> None:
     assert "nobody/pairs is not on this machine, and nothing is downloaded here; `make data` fetches it" in told
 
 
+def test_rows_that_are_found_are_told_with_what_training_does(check, home: Path) -> None:
+    (home / "again.jsonl").write_text((home / "pairs.jsonl").read_text() * 2)
+    keys = {"dataset_name": "again.jsonl", "deduplicate": {"action": "drop"}}
+    done = check(**keys, decontaminate={"against": ["pairs.jsonl"], "action": "error"})
+    assert done.code == 0
+    assert "exact duplicate: 12 training rows (action: drop)" in done.out
+    assert "overlap with an evaluation prompt: 24 training rows (action: error)" in done.out
+
+
 def test_rows_that_training_would_refuse_are_counted(check, home: Path) -> None:
     rows = tiny.preference_rows(4)
     rows[1]["rejected"] = rows[1]["chosen"]

@@ -289,6 +289,6 @@ sys.exit(guarded(lambda: publish_finished(recipe) and None))
     failed = commands.python(code, token="hf_wrong")
     assert failed.code == 2
     assert f"the model is finished and safe in {run_folder}" in failed.err
-    assert "make push RECIPE=gemma2-tiny" in failed.err
+    assert "gemma2-tiny.yaml" in failed.err
     assert commands.python(code).code == 0
     assert set(published(hub, "me/later")) == SENT

@@ -8,6 +8,7 @@ import pytest
 
 from alignment.errors import RecipeError
 from alignment.recipe import load_recipe
+from alignment.recipe.files import find_recipe, recipe_word
 
 BASE = """\
 method: simpo
@@ -24,6 +25,15 @@ report_to: [wandb, tensorboard]
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "base.yaml").write_text(BASE)
     return tmp_path
+
+
+def test_a_command_finds_a_recipe_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "recipes/mine").mkdir(parents=True)
+    for place in ("base.yaml", "recipes/mine/config.yaml", "recipes/mine/lora.yaml", "config.yaml"):
+        (folder / place).write_text(BASE)
+    words = [recipe_word(find_recipe(source)) for source in ("base.yaml", "config.yaml", "mine", "mine/lora")]
+    assert words == ["base.yaml", "config.yaml", "mine", "mine/lora"]
 
 
 def test_a_chain_states_only_differences(folder: Path) -> None:

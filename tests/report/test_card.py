@@ -129,6 +129,28 @@ def test_every_method_has_a_card(method: str, tmp_path: Path):
     assert ("TRL" in card.text.split("## Citation")[1]) == METHODS[method].built_on_trl
 
 
+def test_constants_that_a_recipe_leaves_to_their_defaults_are_on_the_card(tmp_path: Path):
+    path = write_recipe(tmp_path / "tiny.yaml", beta=None, gamma_beta_ratio=None, output_dir=str(tmp_path / "run"))
+    text = build_card(finished_run(tmp_path / "run", load_recipe(path))).text
+    assert r"$\beta = 2$ and $\gamma = 0.5$" in text and "| `beta` | 2 |" in text
+
+
+@pytest.mark.parametrize(
+    ("program", "processes", "command"),
+    [
+        ("/venv/bin/alignment", 1, "alignment train tiny"),
+        ("/venv/lib/alignment/cli/__main__.py", 2, "accelerate launch --num_processes 2 -m alignment.cli train tiny"),
+    ],
+)
+def test_the_card_says_how_the_run_was_started(program, processes, command, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("sys.argv", [program, "train", "tiny"])
+    folder = finished_run(tmp_path / "run")
+    manifest = json.loads((folder / "run_manifest.json").read_text())
+    manifest["distributed"]["world_size"] = processes
+    (folder / "run_manifest.json").write_text(json.dumps(manifest))
+    assert f"\n{command}\n" in build_card(folder).text
+
+
 def test_local_data_and_models_are_named_without_their_place(tmp_path: Path):
     base = finished_run(tmp_path / "base")
     tiny.write_jsonl(base / "pairs.jsonl", tiny.preference_rows(2))

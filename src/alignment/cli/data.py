@@ -12,9 +12,10 @@ def data(words: Words = None, config: Config = None) -> None:
 
     from alignment.cli.check_view import show_report
     from alignment.recipe import load_recipe
+    from alignment.recipe.files import recipe_word
     from alignment.run.prepare_data import prepare, print_report
 
     recipe = load_recipe(source, overrides)
     manifest = prepare(recipe)
-    print_report(manifest)
+    print_report(manifest, recipe=recipe_word(recipe.path))
     show_report(Console(highlight=False), manifest["report"], on_bad_row=recipe.data.on_bad_row)

@@ -16,6 +16,7 @@ from alignment.modeling.adapter_folder import has_tokenizer, is_adapter, on_base
 from alignment.modeling.load import as_saved, load_tokenizer, model_folder
 from alignment.modeling.weights_fingerprint import weights_fingerprint
 from alignment.recipe import available_recipes, load_recipe
+from alignment.recipe.files import recipe_word
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,9 +103,8 @@ def _subject(name: str, recipe: Recipe) -> Subject:
         template = None if has_tokenizer(str(folder)) else recipe.data.chat_template
         return Subject(name, as_saved(recipe.model, str(folder)), template)
     if folder.exists() or name == TRAINED or place != name:
-        untrained = (
-            f"run `make train RECIPE={recipe.name if name == TRAINED else name}` first, or name a model: MODEL=..."
-        )
+        word = recipe_word(recipe.path) if name == TRAINED else name
+        untrained = f"run `make train RECIPE={word}` first, or name a model: MODEL=..."
         remedy = "name one that save_pretrained wrote" if name != TRAINED and place == name else untrained
         raise SetupError(Fault(key="MODEL", value=str(place), rule="holds no trained model", remedy=remedy))
     if not is_bundled(name) and name.count("/") != 1:

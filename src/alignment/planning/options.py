@@ -19,6 +19,7 @@ from alignment.planning.speed import CPU_FLOPS, HOST_UPDATES, TO_HOST, Share, li
 from alignment.planning.step import Footprint
 from alignment.planning.summary import CPU
 from alignment.recipe.batch import plan_batch
+from alignment.recipe.files import recipe_word
 
 PER_MACHINE = 8
 """GPUs of one machine."""
@@ -171,8 +172,7 @@ def footprint_of(case: Case, dealt: Dealt, *, whole: bool) -> Footprint:
 
 def command(case: Case, option: Option, arguments: Sequence[str]) -> str:
     """What starts the recipe like this."""
-    name = case.recipe.name if "/" in case.recipe.name or case.recipe.path.stem == "config" else str(case.recipe.path)
-    words = ["make", "train", f"RECIPE={name}"]
+    words = ["make", "train", f"RECIPE={recipe_word(case.recipe.path)}"]
     if option.gpu == CPU:
         words.append("ACCELERATE=cpu")
     else:

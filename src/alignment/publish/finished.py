@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.errors import Fault, SetupError, UserError
+from alignment.recipe.files import recipe_word
 
 if TYPE_CHECKING:
     from alignment.hub.account import Destination
@@ -35,7 +36,7 @@ def publish_finished(recipe: Recipe) -> Receipt:
     from alignment.publish.publish import publish
 
     folder = Path(recipe.training["output_dir"])
-    later = f"push it later: make push RECIPE={recipe.name}"
+    later = f"push it later: make push RECIPE={recipe_word(recipe.path)}"
     try:
         wanted = destination_of(recipe)
         with plain_loading():  # under ZeRO-3, making a model to verify the folder would wait for the other ranks

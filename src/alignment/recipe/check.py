@@ -15,6 +15,7 @@ from alignment.recipe.cleaning import Deduplication, decontamination
 from alignment.recipe.evaluation_settings import EvaluationSettings
 from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.fields import fields_of
+from alignment.recipe.files import recipe_word
 from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.guards import GUARD_KEYS
 from alignment.recipe.loop_settings import LOOP
@@ -61,7 +62,7 @@ class Checked:
 
 def check_document(document: Document, *, path: Path, name: str, method: str | None) -> Checked:
     """Checks everything, then builds. Raises RecipeError with all faults, each with the place it was stated."""
-    _refuse_others(document, path, name)
+    _refuse_others(document, path)
     method, faults = _method(document, method)
     values, found = _values(document, method)
     faults = [*document.faults, *faults, *found]
@@ -86,15 +87,16 @@ def check_document(document: Document, *, path: Path, name: str, method: str | N
     return _build(method, values, places.found)
 
 
-def _refuse_others(document: Document, path: Path, name: str) -> None:
+def _refuse_others(document: Document, path: Path) -> None:
     """A recipe of another command is told which one that is."""
     method = plain(document.tree.get("method"), as_text=True)
+    word = recipe_word(path)
     told = {
         PAIRS: (
             "makes preference data, and trains nothing",
-            f'make pairs RECIPE={name}, and then make train RECIPE=... ARGS="--dataset_name <its folder>"',
+            f'make pairs RECIPE={word}, and then make train RECIPE=... ARGS="--dataset_name <its folder>"',
         ),
-        LOOP: ("is rounds of pairs, training and evaluation", f"make loop RECIPE={name}"),
+        LOOP: ("is rounds of pairs, training and evaluation", f"make loop RECIPE={word}"),
     }
     if isinstance(method, str) and method in told:
         rule, remedy = told[method]

@@ -8,7 +8,7 @@ from os.path import expanduser
 from pathlib import Path
 
 from alignment.errors import Fault, RecipeError
-from alignment.files import shipped
+from alignment.files import shipped, shown_path
 from alignment.recipe.yaml_document import Document, Plain, merge, read_document
 
 _SUFFIXES = (".yaml", ".yml")
@@ -83,6 +83,12 @@ def stated_method(source: str | Path) -> str | None:
     """
     stated = read_recipe(find_recipe(source))[0].tree.get("method")
     return stated if isinstance(stated, str) else None
+
+
+def recipe_word(path: Path) -> str:
+    """What a command finds the recipe file at `path` by: its name, or its path outside `recipes/`."""
+    named = any(path.is_relative_to(root.resolve()) for root in recipe_roots())
+    return recipe_name(path) if named else shown_path(path)
 
 
 def read_recipe(path: Path) -> tuple[Document, tuple[Path, ...]]:

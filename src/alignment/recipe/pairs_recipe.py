@@ -12,7 +12,7 @@ from alignment.files import shown_path
 from alignment.recipe.bounds import bound_faults
 from alignment.recipe.cleaning import decontamination
 from alignment.recipe.fault_sources import fault_origin, with_sources
-from alignment.recipe.files import find_recipe, read_recipe, recipe_name
+from alignment.recipe.files import find_recipe, read_recipe, recipe_name, recipe_word
 from alignment.recipe.frozen import FrozenDict, freeze, thaw
 from alignment.recipe.overrides import apply_overrides, parse_overrides
 from alignment.recipe.pairs_settings import PAIRS, PairsArguments, size_faults
@@ -77,7 +77,7 @@ def checked_pairs(document: Document, *, path: Path, files: tuple[Path, ...]) ->
         RecipeError: with every fault.
     """
     name = recipe_name(path)
-    _require_method(document, name)
+    _require_method(document, path)
     stated = {key: item for key, item in document.tree.items() if key != "method"}
     values, faults = convert_mapping("", PairsArguments, stated)
     wrong = {fault.key.partition(".")[0].partition("[")[0] for fault in faults}
@@ -92,13 +92,13 @@ def checked_pairs(document: Document, *, path: Path, files: tuple[Path, ...]) ->
     )
 
 
-def _require_method(document: Document, name: str) -> None:
+def _require_method(document: Document, path: Path) -> None:
     method = plain(document.tree.get("method"), as_text=True)
     if method == PAIRS:
         return
-    remedy = f"make train RECIPE={name}" if method is not None else f"state method: {PAIRS}"
+    remedy = f"make train RECIPE={recipe_word(path)}" if method is not None else f"state method: {PAIRS}"
     fault = Fault(key="method", value=method, rule=f"must be {PAIRS} for a recipe that makes pairs", remedy=remedy)
-    raise RecipeError(list(with_sources([fault], document)), where=name)
+    raise RecipeError(list(with_sources([fault], document)), where=shown_path(path))
 
 
 def _range_faults(values: Mapping[str, Any], wrong: set[str]) -> Iterator[Fault]:

@@ -84,8 +84,14 @@ def build_manifest(
         **{"warnings": [], "alarms": [], **(guards or {})},
     }
     published = portable(facts, root=root)
-    published["command"] = portable_command([Path(sys.argv[0]).as_posix(), *sys.argv[1:]], root=root)
+    published["command"] = portable_command([_program(), *sys.argv[1:]], root=root)
     return published
+
+
+def _program() -> str:
+    """A script, or the one command line, however it was called."""
+    path = Path(sys.argv[0])
+    return "alignment" if path.as_posix().endswith("alignment/cli/__main__.py") else path.as_posix()
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:

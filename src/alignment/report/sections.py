@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 from rich.filesize import decimal
 
 from alignment.method import Method
 from alignment.output.finished_run import FinishedRun
+from alignment.recipe.fields import fields_of
 from alignment.report.formatting import count, duration, last, median, plural, shown
 
 Rows = list[tuple[str, str]]
@@ -109,7 +111,7 @@ def _truncated(run: FinishedRun) -> str:
 
 def hyperparameter_rows(run: FinishedRun, method: Method) -> Rows:
     """The settings that decide the result, stated or derived."""
-    stated, batch, how = run.manifest["recipe"], run.manifest["batch"], run.manifest["optimization"]
+    stated, batch, how = _settings(run, method), run.manifest["batch"], run.manifest["optimization"]
     rows = [(f"`{key}`", shown(stated[key])) for key in (*SETTINGS, *method.bounds) if stated.get(key) is not None]
     clipping = how["clipping"]["effective"]
     seeds = run.manifest["seeds"]
@@ -192,9 +194,16 @@ def guard_lines(run: FinishedRun) -> Iterator[str]:
         yield f"alarm `{alarm['name']}` at step {count(alarm['step'])}: {alarm['message']}"
 
 
+def _settings(run: FinishedRun, method: Method) -> dict[str, Any]:
+    """What the recipe states, and the constants of the formula that it leaves to their defaults."""
+    defaults = fields_of(run.manifest["method"]).defaults
+    constants = [key for key in ("beta", "gamma_beta_ratio", *method.symbols) if key in defaults]
+    return {**{key: defaults[key] for key in constants}, **run.manifest["recipe"]}
+
+
 def formula_note(run: FinishedRun, method: Method) -> str:
     """The constants of the formula as this run had them."""
-    stated = run.manifest["recipe"]
+    stated = _settings(run, method)
     constants = [rf"$\beta = {shown(stated['beta'])}$"] if stated.get("beta") is not None else []
     if stated.get("beta") is not None and stated.get("gamma_beta_ratio") is not None:
         constants.append(rf"$\gamma = {shown(stated['beta'] * stated['gamma_beta_ratio'])}$")
@@ -223,8 +232,11 @@ def reproducibility(run: FinishedRun) -> str:
 def command_line(run: FinishedRun) -> str:
     """The command that started the run, as one would type it."""
     processes = run.manifest["distributed"]["world_size"]
+    program, *words = run.manifest["command"]
     launcher = ["python"] if processes == 1 else ["accelerate", "launch", "--num_processes", str(processes)]
-    return shlex.join([*launcher, *run.manifest["command"]])
+    if program == "alignment":
+        return shlex.join([program, *words] if processes == 1 else [*launcher, "-m", "alignment.cli", *words])
+    return shlex.join([*launcher, program, *words])
 
 
 def tracking_rows(run: FinishedRun) -> Iterator[tuple[str, str]]:

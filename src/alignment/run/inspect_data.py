@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data import load_dataset_splits, prepare_rows
 from alignment.data.at_hand import NOT_HERE, is_local, nothing, source_ids
-from alignment.data.cleaning import Finding, clean
+from alignment.data.cleaning import OVERLAP, Finding, clean
 from alignment.data.files import find_local, read_local
 from alignment.data.load import Splits, requests_of
 from alignment.data.margins import margins_of, scores_of
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from alignment.data.row_findings import OnBadRow
     from alignment.data.token_rules import Rules
     from alignment.recipe import Recipe
+    from alignment.recipe.cleaning import Action
+    from alignment.recipe.schema import DataArguments
 
 TOKEN_ROWS = 1000
 """Rows of a split that are tokenized, evenly spread over it."""
@@ -117,7 +119,13 @@ def _cleaned(recipe: Recipe, splits: Splits) -> tuple[Sequence[Finding], str | N
         findings = clean(splits.train, splits.test, asked, cache=cache_root(), key=splits.fingerprints)
     except DataError as error:
         return (), _reason(error)
-    return findings, None
+    return [replace(found, action=_action(found, data)) for found in findings], None
+
+
+def _action(found: Finding, data: DataArguments) -> Action:
+    """What training does with the rows."""
+    asked = data.decontaminate if found.reason == OVERLAP else data.deduplicate
+    return asked.action if asked is not None else found.action
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:

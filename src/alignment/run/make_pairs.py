@@ -23,6 +23,7 @@ from alignment.pairs.statistics import Statistics
 from alignment.pairs.workers import this_worker, wait_until
 from alignment.publish.finished import tell
 from alignment.publish.pairs import destination_of_pairs, publish_pairs
+from alignment.recipe.files import recipe_word
 from alignment.recipe.pairs_recipe import PairsRecipe
 from alignment.report.pairs_card import build_pairs_card
 from alignment.report.pairs_manifest import PAIRS_MANIFEST, changed_files, read_pairs_manifest, write_pairs_manifest
@@ -77,7 +78,7 @@ def _publish(recipe: PairsRecipe) -> None:
     except UserError as error:
         rule, remedy = (
             f"are finished and safe in {recipe.folder}",
-            f"push them later: make push-data RECIPE={recipe.name}",
+            f"push them later: make push-data RECIPE={recipe_word(recipe.path)}",
         )
         raise SetupError([*error.faults, Fault(key="the pairs", rule=rule, remedy=remedy)]) from error
     tell(receipt, wanted)

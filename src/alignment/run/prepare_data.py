@@ -110,8 +110,8 @@ def _disk(fetched: Sequence[Fetched], parts: Any) -> dict[str, int]:
     }
 
 
-def print_report(manifest: Mapping[str, Any]) -> None:
-    """The manifest as tables."""
+def print_report(manifest: Mapping[str, Any], *, recipe: str) -> None:
+    """The manifest as tables; `recipe` is what a command finds it by."""
     from rich.console import Console
     from rich.filesize import decimal
     from rich.table import Table
@@ -151,6 +151,4 @@ def print_report(manifest: Mapping[str, Any]) -> None:
     for table in (models, data, tokens):
         console.print(table)
     disk = ", ".join(f"{name.replace('_', ' ')} {decimal(size)}" for name, size in manifest["disk"].items())
-    console.print(
-        f"On this disk: {disk}. Training now needs no network: HF_HUB_OFFLINE=1 make train RECIPE={manifest['recipe']}"
-    )
+    console.print(f"On this disk: {disk}. Training now needs no network: HF_HUB_OFFLINE=1 make train RECIPE={recipe}")
