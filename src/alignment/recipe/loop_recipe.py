@@ -10,7 +10,8 @@ from typing import Any
 from alignment.errors import Fault, RecipeError
 from alignment.files import shown_path
 from alignment.methods import METHODS
-from alignment.recipe.check import Checked, check_document, fault_origin, with_sources
+from alignment.recipe.check import Checked, check_document
+from alignment.recipe.fault_sources import fault_origin, with_sources
 from alignment.recipe.files import find_recipe, read_recipe, recipe_name
 from alignment.recipe.frozen import thaw
 from alignment.recipe.loop_settings import LOOP, LoopArguments
