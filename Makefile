@@ -152,7 +152,7 @@ export: $(READY) ## a finished run for other programs: FORMAT=safetensors|merged
 	@$(ALIGNMENT) export $(RECIPE) $(if $(FORMAT),--format $(FORMAT)) $(if $(OUTPUT),--output $(call quoted,OUTPUT)) $(if $(LLAMA_CPP),--llama_cpp $(call quoted,LLAMA_CPP)) $(if $(PRECISION),--precision $(PRECISION)) $(ARGS)
 
 docs: $(READY) ## build the documentation into site/; a link that leads nowhere ends it
-	@$(PY) docs/plots/simpo.py && $(PY) docs/plots/mask.py && $(PY) -m mkdocs build --strict --quiet
+	@$(PY) docs/plots/simpo.py && $(PY) docs/plots/mask.py && NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 clean: ## remove .venv and caches; trained models stay
 	rm -rf $(VENV) $(CUDA) .pytest_cache .ruff_cache .mypy_cache build site
