@@ -79,9 +79,10 @@ def _index_faults(folder: Path, headers: Mapping[str, Header]) -> Iterator[Fault
 
 
 def _expected(folder: Path, *, trust_remote_code: bool) -> tuple[dict[str, tuple[int, ...]], set[str]]:
-    """Names and shapes of the architecture's weights, and the names of those that are tied to others."""
+    """Names and shapes of the architecture's weights as they are stored, and the names of those tied to others."""
     import torch
     from transformers import AutoConfig
+    from transformers.core_model_loading import revert_weight_conversion
 
     from alignment.modeling.auto_class import auto_class, is_reward_model
 
@@ -91,7 +92,8 @@ def _expected(folder: Path, *, trust_remote_code: bool) -> tuple[dict[str, tuple
             config, trust_remote_code=trust_remote_code, attn_implementation="eager"
         )
     tied = set(model.all_tied_weights_keys)
-    return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}, tied
+    stored = revert_weight_conversion(model, model.state_dict())  # experts are one tensor in memory, many on disk
+    return {name: tuple(weight.shape) for name, weight in stored.items()}, tied
 
 
 def _completeness(
