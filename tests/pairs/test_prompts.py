@@ -37,6 +37,16 @@ def test_more_rows_keep_those_of_fewer_and_another_seed_draws_others(place):
     assert set(texts(read(place, prompts, "--prompts.max_rows", "5", "--prompts.seed", "1"))) != set(few)
 
 
+def test_parts_that_skip_those_before_share_no_prompt_until_all_were_asked(place):
+    prompts = [f"prompt {at}" for at in range(12)]
+    parts = [
+        set(texts(read(place, prompts, "--prompts.max_rows", "5", "--prompts.skip_rows", str(skip))))
+        for skip in (0, 5, 10)
+    ]
+    assert [len(part) for part in parts] == [5, 5, 5] and not parts[0] & parts[1]
+    assert parts[0] | parts[1] | parts[2] == set(prompts) and len(parts[2] & parts[0]) == 3
+
+
 def test_prompts_are_limited_by_their_tokens(place):
     found = read(
         place, ["a", "a b", "a b c", "a b c d"], "--prompts.min_tokens", "2", "--prompts.max_tokens", "3",

@@ -104,14 +104,8 @@ class Round:
         sources = [{key: value for key, value in asdict(each).items() if value} for each in named]
         known = {source["id"] for source in sources}
         train = self.recipe.train
-        files = (
-            []
-            if train.sample_evaluation is None
-            else [
-                train.sample_evaluation.prompts,
-                train.sample_evaluation.control_prompts,
-            ]
-        )
+        sampled = train.sample_evaluation
+        files = [sampled.prompts, sampled.control_prompts] if sampled else []
         if train.evaluation is not None and train.evaluation.win_rate is not None:
             files.append(train.evaluation.win_rate.prompts)
         sources += [{"id": path} for path in dict.fromkeys(filter(None, files)) if path not in known]
