@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
+from alignment.files import shipped
 from alignment.recipe import available_recipes
 from alignment.recipe.files import find_recipe
 from alignment.recipe.json_schema import recipe_schema
@@ -44,3 +46,11 @@ def test_keys_say_what_they_are() -> None:
     assert {"type": "number"} in properties["learning_rate"]["anyOf"]
     silent = [key for key, told in properties.items() if "description" not in told]
     assert silent == ["warmup_ratio"]
+
+
+def test_the_file_that_editors_read_is_up_to_date() -> None:
+    path = shipped("recipes") / "schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == recipe_schema(), "alignment schema > recipes/schema.json"
+    for name in available_recipes():
+        first = find_recipe(name).read_text(encoding="utf-8").partition("\n")[0]
+        assert first == "# yaml-language-server: $schema=../schema.json", name

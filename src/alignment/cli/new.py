@@ -24,6 +24,9 @@ OFTEN_CHANGED = (
 )
 """Keys that a new recipe shows as comments, with the values of the one it begins from."""
 
+SCHEMA = "schema.json"
+"""What `alignment schema` prints, in the folder of the recipes."""
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -47,7 +50,9 @@ def new(
     begun = str(recipe.path) if base.endswith((".yaml", ".yml")) else base
     stated = [str(change.parts[0]) for change in parse_overrides(overrides)[0]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text_of(name, begun, stated, thaw(recipe.resolved)))
+    text = text_of(name, begun, stated, thaw(recipe.resolved))
+    has_schema = (path.parent.parent / SCHEMA).is_file()
+    write_text(path, f"# yaml-language-server: $schema=../{SCHEMA}\n{text}" if has_schema else text)
     print(f"{path} begins from {begun}.\nCheck it: make check RECIPE={name}\nTrain it: make train RECIPE={name}")
 
 
