@@ -9,6 +9,8 @@ import pytest
 from alignment.errors import RecipeError
 from alignment.recipe import load_recipe
 from alignment.recipe.files import find_recipe, recipe_word
+from alignment.recipe.loop_recipe import load_loop_recipe
+from alignment.recipe.pairs_recipe import load_pairs_recipe
 
 BASE = """\
 method: simpo
@@ -113,3 +115,10 @@ def test_bad_extends(folder: Path, value: str, expected: str) -> None:
     (folder / "mine.yaml").write_text(f"extends: {value}\n")
     with pytest.raises(RecipeError, match=expected):
         load_recipe(folder / "mine.yaml")
+
+
+def test_a_recipe_of_another_command_is_told_by_its_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for load in (load_pairs_recipe, load_loop_recipe):
+        with pytest.raises(RecipeError, match=r"make train RECIPE=base\.yaml"):
+            load("base.yaml")

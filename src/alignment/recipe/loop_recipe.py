@@ -12,7 +12,7 @@ from alignment.files import shown_path
 from alignment.methods import METHODS
 from alignment.recipe.check import Checked, check_document
 from alignment.recipe.fault_sources import fault_origin, with_sources
-from alignment.recipe.files import find_recipe, read_recipe, recipe_name
+from alignment.recipe.files import find_recipe, read_recipe, recipe_name, recipe_word
 from alignment.recipe.frozen import thaw
 from alignment.recipe.loop_settings import LOOP, LoopArguments
 from alignment.recipe.overrides import apply_overrides, parse_overrides
@@ -74,7 +74,7 @@ def load_loop_recipe(source: str | Path, overrides: Sequence[str] = ()) -> LoopR
     document = apply_overrides(document, changes)
     document.faults.extend(faults)
     name = recipe_name(path)
-    _require_method(document, name)
+    _require_method(document, path)
     stated = {key: item for key, item in document.tree.items() if key != "method" and item is not None}
     values, faults = convert_mapping("", LoopArguments, stated)
     faults = [*document.faults, *faults]
@@ -105,14 +105,14 @@ def load_loop_recipe(source: str | Path, overrides: Sequence[str] = ()) -> LoopR
     )
 
 
-def _require_method(document: Document, name: str) -> None:
+def _require_method(document: Document, path: Path) -> None:
     method = plain(document.tree.get("method"), as_text=True)
     if method == LOOP:
         return
     command = "pairs" if method == "pairs" else "train"
-    remedy = f"make {command} RECIPE={name}" if method is not None else f"state method: {LOOP}"
+    remedy = f"make {command} RECIPE={recipe_word(path)}" if method is not None else f"state method: {LOOP}"
     fault = Fault(key="method", value=method, rule=f"must be {LOOP} for a recipe of rounds", remedy=remedy)
-    raise RecipeError(list(with_sources([fault], document)), where=name)
+    raise RecipeError(list(with_sources([fault], document)), where=shown_path(path))
 
 
 def _stage(document: Document, key: str, path: Path) -> tuple[Any, dict[str, Any]]:
