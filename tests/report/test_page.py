@@ -104,7 +104,12 @@ def test_what_is_no_run_is_said_so(tmp_path: Path, run: Path, capsys: pytest.Cap
     (tmp_path / "empty").mkdir()
     with pytest.raises(SetupError, match="holds no finished run"):
         write_report(tmp_path / "empty")
-    for words, said in (([str(run), str(tmp_path / "empty")], "holds no finished run"), ([str(run)], "two different")):
+    wrong = (
+        ([str(run), str(tmp_path / "empty")], "holds no finished run"),
+        ([str(run), str(tmp_path / "nowhere")], "neither the folder of a run nor a recipe"),
+        ([str(run)], "two different"),
+    )
+    for words, said in wrong:
         with pytest.raises(SystemExit) as end:
             main("compare", words)
         assert end.value.code == 2 and said in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alignment.cli.arguments import Config, Words, recipe_and_overrides
-from alignment.errors import Fault, SetupError
+from alignment.errors import Fault, RecipeError, SetupError
 
 
 def report(words: Words = None, config: Config = None) -> None:
@@ -37,10 +37,17 @@ def folder_of(name: str, overrides: list[str] | None = None) -> Path:
     """The output folder that `name` is, or that the recipe of that name has."""
     from alignment.output.folder import MANIFEST
     from alignment.recipe import load_recipe
+    from alignment.recipe.files import find_recipe
 
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
+    remedy = "name the output_dir of a run, or a recipe"
     if Path(name).is_dir() and not (Path(name) / "config.yaml").is_file():
         rule = f"holds no finished run ({MANIFEST} is missing)"
-        raise SetupError(Fault(key="run", value=name, rule=rule, remedy="name the output_dir of a run, or a recipe"))
+        raise SetupError(Fault(key="run", value=name, rule=rule, remedy=remedy))
+    try:
+        find_recipe(name)
+    except RecipeError as error:
+        rule = "is neither the folder of a run nor a recipe"
+        raise SetupError(Fault(key="run", value=name, rule=rule, remedy=remedy)) from error
     return Path(load_recipe(name, overrides or []).training["output_dir"])

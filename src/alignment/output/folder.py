@@ -28,10 +28,11 @@ RECIPE = "recipe.json"
 IDENTITY = "identity.json"
 CARD = "README.md"
 CURVES = "training_curves.png"
+PAGE = "report.html"
 LOCK = ".lock"
 
 _REPORTS = (
-    *(MANIFEST, RECIPE, IDENTITY, CARD, CURVES, "before_after.json", "trainer_state.json"),
+    *(MANIFEST, RECIPE, IDENTITY, CARD, CURVES, PAGE, "before_after.json", "trainer_state.json"),
     *("all_results.json", "train_results.json", "eval_results.json"),
 )
 """What a run says of itself. Left over from an earlier run it would speak for the new one."""

@@ -12,6 +12,7 @@ from alignment.files import write_text
 from alignment.method import Method
 from alignment.methods import METHODS
 from alignment.output.finished_run import FinishedRun
+from alignment.output.folder import PAGE
 from alignment.report import sections
 from alignment.report.benchmarks import benchmark_tables
 from alignment.report.charts import Logged, charts
@@ -20,8 +21,6 @@ from alignment.report.formatting import count, duration
 from alignment.report.samples import sampled_answers
 
 TEMPLATE = Path(__file__).parent.parent / "templates" / "report.html.jinja"
-REPORT = "report.html"
-COMPARISON = "comparison.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ def write_report(folder: Path) -> Path:
     """
     run = FinishedRun(folder)
     name = f"{run.manifest['name']}: {METHODS[run.manifest['method']].title}"
-    path = folder / REPORT
+    path = folder / PAGE
     write_text(path, render(name, str(run.manifest["model"]["base_model"]), list(report_parts(run))))
     return path
 
