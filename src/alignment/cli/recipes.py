@@ -68,5 +68,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for column in ("recipe", "method", "model", "data"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in (row["name"], row["method"], row["model"], ", ".join(row["data"]))))
+        table.add_row(
+            *(Text(str(cell)) for cell in (row["name"], row["method"], row["model"] or "-", ", ".join(row["data"])))
+        )
     Console().print(table)
