@@ -29,7 +29,9 @@ def compared_texts(source: Path) -> Iterator[str]:
 
 
 def test_no_module_asks_for_a_method_by_its_name():
-    named = {source.name: set(compared_texts(source)) & set(METHODS) for source in SOURCES}
+    # What converts foreign recipes reads names of methods in the words of others.
+    ours = [source for source in SOURCES if source.parent.name != "convert"]
+    named = {source.name: set(compared_texts(source)) & set(METHODS) for source in ours}
     assert {name: methods for name, methods in named.items() if methods} == {}
 
 

@@ -20,7 +20,7 @@ from alignment.report.differences import differing_settings, metric_table
 from alignment.report.formatting import count, duration
 from alignment.report.samples import sampled_answers
 
-TEMPLATE = Path(__file__).parent.parent / "templates" / "report.html.jinja"
+TEMPLATE = Path(__file__).parent.parent / "templates" / "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
