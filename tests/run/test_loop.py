@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from filelock import FileLock
 from paired import ROOT, pairs_recipe
 from safetensors.torch import load_file
 from tiny import preference_rows, save_gemma2, write_jsonl
@@ -148,14 +149,12 @@ def test_a_stage_that_ends_badly_and_a_second_loop_are_told(place):
     told = failed.communicate()[0]
     assert failed.returncode == 2 and "round 1, pairs ended as told above" in told and "Traceback" not in told
     few = start(place, "--min_pairs", "50")
-    while not (place / "made/round-1/pairs").is_dir():
-        assert few.poll() is None, few.stdout.read()
-        time.sleep(0.01)
-    second = start(place)
-    told = second.communicate()[0]
-    assert second.returncode == 2 and "is being written by another process" in told
     told = few.communicate()[0]
     assert few.returncode == 2 and "min_pairs 50 is not reached in round 1: 5 pairs of 5 prompts" in told
+    with FileLock(place / "made/.lock-0"):  # as a loop holds it that still runs
+        second = start(place)
+        told = second.communicate()[0]
+    assert second.returncode == 2 and "is being written by another process" in told
 
 
 FAULTS = [
