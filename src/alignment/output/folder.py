@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from alignment.data.held_folder import held
 from alignment.errors import Fault, SetupError
 from alignment.files import write_json
 from alignment.output.checkpoints import checkpoints, identity_of, last_whole, set_broken_aside
@@ -86,19 +85,7 @@ def claim(path: Path, recipe: Mapping[str, Any], *, overwrite: bool = False) -> 
             another recipe.
     """
     _check_writable(path)
-    lock = FileLock(path / LOCK, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise SetupError(
-            Fault(
-                key="output_dir",
-                value=str(path),
-                rule="is being written by another process",
-                remedy="wait for it, stop it, or choose another --output_dir",
-            )
-        ) from None
-    try:
+    with held(path, LOCK):
         finished = (path / MANIFEST).exists() and (path / CARD).exists()
         if finished and overwrite:
             for checkpoint in checkpoints(path):
@@ -112,8 +99,6 @@ def claim(path: Path, recipe: Mapping[str, Any], *, overwrite: bool = False) -> 
             _forget_reports(path)
         write_json(path / RECIPE, recipe)
         yield RunFolder(path=path, finished=finished, resume_from=resume_from, told=tuple(told))
-    finally:
-        lock.release()
 
 
 def _check_writable(path: Path) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from time import sleep
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
+from alignment.data.held_folder import held
 from alignment.errors import Fault, SetupError
 
 T = TypeVar("T")
@@ -43,17 +42,8 @@ class Worker:
         Raises:
             SetupError: another run holds it.
         """
-        lock = FileLock(folder / f".lock-{self.rank}", blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            rule = "is being written by another process"
-            remedy = "wait for it, stop it, or choose another --output_dir"
-            raise SetupError(Fault(key="output_dir", value=str(folder), rule=rule, remedy=remedy)) from None
-        try:
+        with held(folder, f".lock-{self.rank}"):
             yield
-        finally:
-            lock.release()
 
 
 def this_worker(*, gpus: int = 1) -> Worker:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
+from alignment.data.held_folder import held
 from alignment.errors import Fault, SetupError
 from alignment.files import write_text
 from alignment.methods import METHODS
@@ -53,13 +52,7 @@ def sweep(
     _check_held_out(recipe)
     folder = Path(recipe.training["output_dir"]) / "sweep"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        rule = "is being written by another sweep"
-        raise SetupError(Fault(key="output_dir", value=str(folder), rule=rule, remedy="wait for it")) from None
-    with lock:
+    with held(folder, ".lock"):
         base = _base_settings(recipe, stages)
         _check_same_recipe(folder, base)
         return _run_stages(recipe, folder, base, (source, *overrides), stages, launch, keep)
