@@ -110,9 +110,9 @@ def end_with_launcher() -> None:
         die_with_parent()
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when the one that started it is gone. Linux only."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when the one that started it is gone. Linux only."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
 
 
 _PR_SET_PDEATHSIG = 1

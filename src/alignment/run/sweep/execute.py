@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,14 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Queue
 
+from alignment.run.launch import die_with_parent
 from alignment.run.sweep.outcome import FAILURE
 
 LOG = "sweep.log"
 """What a cell's run said."""
-_PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 600
 """Characters of a failed run's message that are kept."""
 
@@ -97,14 +97,10 @@ def _run(job: Job, launch: Launch, share: str | None) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            # A cell that outlived a killed sweep would hold the folder that the next sweep needs.
+            preexec_fn=partial(die_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
             check=False,
         )
     if done.returncode != 0:
         said = (job.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
         (job.folder / FAILURE).write_text(said[-_LAST_WORDS:].split("\n\n")[-1] + "\n", encoding="utf-8")
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end the child when the sweep is killed: it would hold the folder that the next sweep needs."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
