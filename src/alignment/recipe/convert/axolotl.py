@@ -8,7 +8,7 @@ from typing import Any
 from alignment.errors import Fault, RecipeError
 from alignment.recipe.convert.axolotl_keys import TABLE
 from alignment.recipe.convert.draft import Draft
-from alignment.recipe.convert.preference import lengths, margin, refuse, supervised
+from alignment.recipe.convert.preference import finish, margin, refuse, supervised
 from alignment.recipe.convert.source import Source
 
 TITLE = "axolotl"
@@ -57,11 +57,7 @@ def convert(source: Source) -> Draft:
     _template(draft)
     _weights(draft)
     _schedule(draft)
-    draft.by_table(TABLE)
-    draft.by_name()
-    draft.defaults(DEFAULTS[draft.method], "the default of axolotl")
-    lengths(draft)
-    return draft
+    return finish(draft, TABLE, DEFAULTS[draft.method], "the default of axolotl")
 
 
 def _method(stated: Mapping[str, Any]) -> str:

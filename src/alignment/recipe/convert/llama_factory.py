@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.recipe.convert.draft import Draft, Drop, Lost, Table, To
-from alignment.recipe.convert.preference import lengths, margin, refuse, supervised
+from alignment.recipe.convert.preference import finish, margin, refuse, supervised
 from alignment.recipe.convert.source import Source
 
 TITLE = "LLaMA-Factory"
@@ -113,11 +113,7 @@ def convert(source: Source) -> Draft:
         draft.change("mask_history", last, {"assistant_turns": "last"})
     if (packing := draft.take("neat_packing")) is not None:
         draft.change("neat_packing", packing, {"packing": packing})
-    draft.by_table(TABLE)
-    draft.by_name()
-    draft.defaults(DEFAULTS[draft.method], "the default of LLaMA-Factory")
-    lengths(draft)
-    return draft
+    return finish(draft, TABLE, DEFAULTS[draft.method], "the default of LLaMA-Factory")
 
 
 def _method(stated: Mapping[str, Any]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from alignment.errors import Fault, RecipeError
-from alignment.recipe.convert.draft import Draft
+from alignment.recipe.convert.draft import Draft, Table
 from alignment.recipe.convert.source import Source
 
 NOT_HERE = {
@@ -87,6 +89,19 @@ def batch(draft: Draft, source: Source, gpus: int | None) -> None:
         f": {told} on each GPU, {micro * steps * 8} rows a step on 8; to have them on any number of GPUs write "
         f"global_batch_size: {micro * steps * 8} instead of gradient_accumulation_steps, or convert with --gpus 8",
     )
+
+
+def finish(draft: Draft, table: Table, defaults: Mapping[str, Any], whose: str) -> Draft:
+    """What is left over once the keys that mean something together have been taken: by `table`, by name, by default.
+
+    Args:
+        defaults: ours, for what a recipe of `whose` leaves unsaid.
+    """
+    draft.by_table(table)
+    draft.by_name()
+    draft.defaults(defaults, whose)
+    lengths(draft)
+    return draft
 
 
 def lengths(draft: Draft) -> None:

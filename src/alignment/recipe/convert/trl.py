@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alignment.recipe.convert.draft import Draft, Drop, Lost, Table, To
-from alignment.recipe.convert.preference import lengths, margin, refuse, supervised
+from alignment.recipe.convert.preference import finish, margin, refuse, supervised
 from alignment.recipe.convert.source import Source
 
 TITLE = "TRL"
@@ -79,11 +79,7 @@ def convert(source: Source) -> Draft:
     draft = Draft(method, source.settings)
     objective(draft, defaults=True)
     common(draft)
-    draft.by_table(TABLE)
-    draft.by_name()
-    draft.defaults(DEFAULTS[draft.method], "what TRL does when it is not said")
-    lengths(draft)
-    return draft
+    return finish(draft, TABLE, DEFAULTS[draft.method], "what TRL does when it is not said")
 
 
 def method_of(source: Source) -> str:
