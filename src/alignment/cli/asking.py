@@ -73,15 +73,12 @@ def asked_model(recipe: Recipe, named: str | None, settings: GenerationSettings)
         SetupError: there is no such model, or the recipe's is not trained yet.
     """
     from alignment.evaluation.subjects import find_subjects
-    from alignment.modeling.adapter_folder import has_tokenizer, is_adapter
     from alignment.modeling.load import as_saved
 
     template = recipe.data.chat_template
     if settings.base_url is not None:
         name = named or settings.server_model or recipe.model.model_name_or_path
         return Asked(as_saved(recipe.model, name), None, None)
-    if named is not None and is_adapter(named):
-        return Asked(as_saved(recipe.model, named), None if has_tokenizer(named) else template, template)
     (subject,) = find_subjects(recipe, model=named)
     return Asked(subject.arguments, subject.chat_template, template)
 

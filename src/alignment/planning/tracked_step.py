@@ -31,7 +31,7 @@ from alignment.modeling.logps import padded_logps
 from alignment.modeling.memory_plan import checkpoint_first_layers
 from alignment.modeling.output_head import accept_targets, head_softcap
 from alignment.modeling.packed_forward import WithLayoutIndices, packed_logps, prepare_for_packing
-from alignment.modeling.peft import lora_config, wrap_with_peft
+from alignment.modeling.peft import inside_adapters, lora_config, wrap_with_peft
 from alignment.planning import standins
 from alignment.planning.step import CHECKPOINTED, LAYERS, Footprint, Step
 from alignment.recipe import ModelArguments
@@ -113,7 +113,7 @@ def _conversations(lengths: Sequence[PairLengths]) -> dict[str, Any]:
 
 def _conversation_loss(policy: Any, batch: Mapping[str, Any]) -> Tensor:
     """TRL's supervised loss: hidden states of the trained tokens through a head that builds no whole logits."""
-    inner = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
+    inner = inside_adapters(policy)
     hidden = inner.base_model(
         input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
     ).last_hidden_state.flatten(0, 1)
@@ -197,7 +197,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 def _read(tracker: MemTracker, policy: Any, step: Step) -> Footprint:
     """The moments of the last micro-batch."""
-    inner = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
+    inner = inside_adapters(policy)
     first, second, last = inner.base_model.layers
     embedding, output = inner.get_input_embeddings(), inner.get_output_embeddings()
     layer_gradients = 0.0
